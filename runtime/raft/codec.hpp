@@ -1,0 +1,74 @@
+// Raft messages and configuration changes to and from their wire form (messages/raft.proto).
+//
+// Encoding assembles: the small fields of a message and the head of each entry are written by hand
+// into one buffer, and between them stand the entries' data slices as they are. Concatenated, the
+// pieces are a valid pb::RaftMessage. Small data (codec_inline_max_bytes) is copied into the head
+// buffer, since a gather element costs more than the copy.
+//
+//   [type..| e1 head] [e1 data] [e2 head] [e2 data] [rest]
+//    '--- one head buffer ---'--------'------'
+//
+// Decoding gives entries whose data are sub-slices of the received body: nothing is copied.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "messages/buffer.hpp"
+#include "messages/entry.hpp"
+#include "messages/errc.hpp"
+#include "runtime/raft/message.hpp"
+#include "runtime/raft/types.hpp"
+
+namespace blixard::raft {
+
+/// Entry data up to this size is copied into the head buffer.
+inline constexpr std::size_t codec_inline_max_bytes = 512;
+
+/// A part of a snapshot as it travels: bytes [offset, offset + data.size()) of `total`. The meta
+/// data (index, term, conf) stands in the message that carries it.
+struct snapshot_chunk {
+  std::uint64_t offset = 0;
+  std::uint64_t total = 0;
+  slice data;
+};
+
+/// What was received: the message, and for message_type::snapshot the chunk it carries
+/// (message.snapshot then has the meta data and empty data).
+struct decoded_message {
+  message msg;
+  snapshot_chunk chunk;
+};
+
+/// Bytes that encode() will produce in all pieces together.
+[[nodiscard]] std::size_t encoded_size(const message& m);
+
+/// Appends the wire form of `m` to `pieces`; returns its size in bytes. A snapshot goes whole, as a
+/// single chunk. `pieces` keeps its capacity across calls if the caller clears it.
+std::size_t encode(const message& m, std::vector<slice>& pieces);
+
+/// As encode(), for one chunk of a snapshot message.
+std::size_t encode_chunk(const message& m, const snapshot_chunk& chunk, std::vector<slice>& pieces);
+
+/// Reads one message. errc::invalid_argument for anything that is not a well-formed message with
+/// known enum values and contiguous entries. Unknown fields are skipped, as Protobuf does.
+[[nodiscard]] tl::expected<decoded_message, error> decode(const slice& body);
+
+/// pb::ConfChange.
+[[nodiscard]] slice encode_conf_change(const conf_change& change);
+[[nodiscard]] tl::expected<conf_change, error> decode_conf_change(const slice& data);
+
+/// pb::Entry, for the disk and for proposals: the head (fields before the data) and how long it is.
+/// The data follows the head verbatim. `out` has room for entry_head_max_bytes.
+inline constexpr std::size_t entry_head_max_bytes = 32;
+std::size_t encode_entry_head(const entry& e, std::byte* out) noexcept;
+/// Reads a pb::Entry; its data is a sub-slice of `body`.
+[[nodiscard]] tl::expected<entry, error> decode_entry(const slice& body);
+
+/// pb::ConfState.
+[[nodiscard]] slice encode_conf_state(const conf_state& conf);
+[[nodiscard]] tl::expected<conf_state, error> decode_conf_state(const slice& body);
+
+}  // namespace blixard::raft
