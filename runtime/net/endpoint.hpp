@@ -1,0 +1,49 @@
+// Where something listens: an IP address and a port. Parsed once, from `host:port` as people write
+// it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "messages/errc.hpp"
+
+namespace blixard::net {
+
+/// An IPv4 or IPv6 address and a port. Default: nowhere (`valid()` is false).
+class endpoint {
+ public:
+  enum class family : std::uint8_t { none, v4, v6 };
+
+  constexpr endpoint() noexcept = default;
+
+  /// `127.0.0.1:7001`, `[::1]:7001`, `localhost:7001` (which is 127.0.0.1). Names are not resolved:
+  /// that could block the loop for seconds. Port 0 is allowed ("any free port"). Errors:
+  /// invalid_argument, with the text and what is wrong with it.
+  [[nodiscard]] static tl::expected<endpoint, error> parse(std::string_view text);
+  [[nodiscard]] static endpoint loopback(std::uint16_t port) noexcept;
+  /// From network-order bytes (4 or 16 of them, by family).
+  [[nodiscard]] static endpoint from_bytes(family f, const std::uint8_t* bytes,
+                                           std::uint16_t port) noexcept;
+
+  [[nodiscard]] family kind() const noexcept { return family_; }
+  [[nodiscard]] const std::array<std::uint8_t, 16>& bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+  [[nodiscard]] bool valid() const noexcept { return family_ != family::none; }
+  /// `host:port`, readable by `parse`.
+  [[nodiscard]] std::string to_string() const;
+
+  friend bool operator==(const endpoint&, const endpoint&) noexcept = default;
+
+ private:
+  std::array<std::uint8_t, 16> bytes_{};
+  std::uint16_t port_ = 0;
+  family family_ = family::none;
+};
+
+/// True for 127.0.0.0/8, ::1 and IPv4-mapped 127.0.0.0/8: what may be bound without TLS.
+[[nodiscard]] bool is_loopback(const endpoint& e) noexcept;
+
+}  // namespace blixard::net

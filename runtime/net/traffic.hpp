@@ -1,0 +1,65 @@
+// What went over the wire, per class: plain counters with one writer (the loop) that a scrape
+// reads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "messages/frame.hpp"
+#include "runtime/routing/tally.hpp"
+
+namespace blixard::net {
+
+/// Why a connection was closed.
+enum class close_reason : std::uint8_t {
+  peer_closed,        // orderly end by the other side, between two frames
+  truncated,          // end of stream inside a frame
+  io_error,           // reset, or another error of the socket
+  bad_frame,          // wrong magic, version, kind, class or flags
+  oversized,          // a length above the bound
+  bad_handshake,      // no hello, or one that does not parse
+  refused,            // hello refused: wrong cluster, wrong node, too many connections
+  handshake_timeout,  // no hello in time
+  unresponsive,       // pings stayed unanswered
+  send_queue_full,    // the other side does not read (clients only; to a peer, frames are refused)
+  idle,               // a bulk connection that was not used
+  replaced,           // the peer's address changed, or it was removed
+  local,              // closed by this node: close(), shutdown()
+  connect_failed,     // never established
+};
+inline constexpr std::size_t close_reason_count = 14;
+[[nodiscard]] std::string_view to_string(close_reason r) noexcept;
+
+struct class_traffic {
+  routing::tally sent_frames;  // handed to the kernel completely
+  routing::tally sent_bytes;
+  routing::tally received_frames;
+  routing::tally received_bytes;
+  routing::tally dropped_frames;     // refused at a bound, no connection, or lost with a connection
+  routing::tally superseded_frames;  // replaced by a newer one before they left
+  routing::tally queued_bytes;       // accepted and not yet handed to the kernel; exact
+};
+
+/// Counters of one transport. Writer: the loop. Readers: any thread, relaxed.
+struct transport_counters {
+  std::array<class_traffic, priority_count> by_class;
+  std::array<routing::tally, close_reason_count> closed;
+  routing::tally accepted;         // connections that came in
+  routing::tally dialled;          // connections that were tried
+  routing::tally established;      // handshakes that succeeded, both directions
+  routing::tally connections;      // open now, handshake done
+  routing::tally reads;            // read system calls
+  routing::tally writes;           // gathered write system calls
+  routing::tally copied_in_bytes;  // body bytes that had to be moved after the read
+  routing::tally staged_bytes;     // header and small-piece bytes copied for a gathered write
+
+  [[nodiscard]] class_traffic& of(priority p) noexcept {
+    return by_class[static_cast<std::size_t>(p)];
+  }
+  [[nodiscard]] const class_traffic& of(priority p) const noexcept {
+    return by_class[static_cast<std::size_t>(p)];
+  }
+};
+
+}  // namespace blixard::net
