@@ -1,0 +1,235 @@
+// A bounded cache that cannot serve a stale answer.
+//
+// Every entry belongs to one version of what it was computed from (a log index). A lookup names the
+// version that it needs: an entry of another one is a miss, whatever its age, and is dropped. The
+// time to live is only an upper bound on top. Bounded by number, least recently used goes first.
+//
+// Single flight: the first miss gets a ticket and computes; later ones for the same key and version
+// join it and are told when it is done. Nothing blocks here: the owner keeps the waiters' ids and
+// answers them itself. When too many wait, the next one computes for itself, and its result is as
+// good.
+//
+// One thread owns a cache; the counters may be read by any (relaxed atomics: each is exact, they
+// are not one snapshot). Times are nanoseconds of any one monotonic clock.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "messages/check.hpp"
+#include "messages/ids.hpp"
+
+namespace blixard::cache {
+
+/// A number with one writer (the cache's owner) and any number of readers. Relaxed: it orders
+/// nothing.
+class stat {
+ public:
+  void add(std::uint64_t n = 1) noexcept { set(get() + n); }
+  void sub(std::uint64_t n = 1) noexcept { set(get() - n); }
+  void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const noexcept {
+    return value_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// What a cache did. Monotonic except in_flight and size.
+struct cache_stats {
+  stat hits;
+  stat misses;         // lookups that had to be computed, by whoever asked
+  stat evictions;      // pushed out by the bound
+  stat invalidations;  // dropped: another version was asked for, too old, or on request
+  stat in_flight;      // computations that are under way
+  stat waited;         // lookups that joined one
+  stat size;           // entries
+};
+
+/// Who waits for a computation; made up by the owner.
+using waiter_id = std::uint64_t;
+/// Names one computation under way; never 0, never reused.
+using ticket = strong_id<struct ticket_tag>;
+
+struct cache_limits {
+  std::size_t entries_max = 1;
+  std::size_t waiters_max = 1;    // per computation
+  std::size_t in_flight_max = 1;  // beyond it a miss is computed without a flight
+  std::uint64_t ttl_ns = 0;       // 0: no bound besides the version
+};
+
+template <class Key, class Value, class Hash = std::hash<Key>>
+class versioned_cache {
+ public:
+  /// The caller computes, then calls `complete` or `abandon` with the ticket. Ticket 0: this one is
+  /// computed outside the flights (too many of them, or too many waiters); `put` its result.
+  struct miss_compute {
+    blixard::cache::ticket ticket;
+  };
+  /// Somebody computes it: the waiter comes out of `complete` or `abandon`.
+  struct joined {
+    blixard::cache::ticket ticket;
+  };
+  using result = std::variant<Value, miss_compute, joined>;
+
+  explicit versioned_cache(cache_limits limits) : limits_(limits) {
+    CHECK_GT(limits.entries_max, std::size_t{0});
+  }
+
+  /// The value for the key at exactly that version and not older than the bound, or who computes
+  /// it.
+  [[nodiscard]] result lookup(const Key& key, log_index version, std::uint64_t now_ns,
+                              waiter_id waiter) {
+    if (const Value* v = get(key, version, now_ns)) return *v;
+    if (const auto f = flights_.find(key); f != flights_.end() && f->second.version == version) {
+      if (f->second.waiters.size() >= limits_.waiters_max) return miss();
+      f->second.waiters.push_back(waiter);
+      stats_.waited.add();
+      return joined{f->second.id};
+    }
+    return start(key, version);
+  }
+
+  /// The value if it is there (counted as a hit), else null and nothing is counted. Good until the
+  /// next call.
+  [[nodiscard]] const Value* get(const Key& key, log_index version, std::uint64_t now_ns) {
+    const auto it = index_.find(key);
+    if (it == index_.end()) return nullptr;
+    if (it->second->version != version || expired(*it->second, now_ns)) {
+      // An entry of a version that is ahead of the caller's serves others yet: it stays.
+      if (it->second->version <= version) drop(it);
+      return nullptr;
+    }
+    lru_.splice(lru_.begin(), lru_, it->second);
+    stats_.hits.add();
+    return &it->second->value;
+  }
+
+  /// Ends a computation: keeps the value and returns who waited. A ticket that is not under way any
+  /// more (invalidated meanwhile) keeps nothing, its waiters are returned all the same.
+  std::vector<waiter_id> complete(ticket t, Value value, std::uint64_t now_ns) {
+    auto ended = end(t);
+    if (ended.key) put(*ended.key, ended.version, std::move(value), now_ns);
+    return std::move(ended.waiters);
+  }
+  /// Ends a computation that failed; the waiters are to be told or to look up again.
+  std::vector<waiter_id> abandon(ticket t) { return std::move(end(t).waiters); }
+
+  /// Keeps a value computed outside a flight. An older version never replaces a newer one.
+  void put(const Key& key, log_index version, Value value, std::uint64_t now_ns) {
+    if (const auto it = index_.find(key); it != index_.end()) {
+      if (it->second->version > version) return;
+      it->second->version = version;
+      it->second->stored_ns = now_ns;
+      it->second->value = std::move(value);
+      lru_.splice(lru_.begin(), lru_, it->second);
+      return;
+    }
+    if (index_.size() >= limits_.entries_max) evict();
+    lru_.push_front(item{key, version, now_ns, std::move(value)});
+    index_.emplace(key, lru_.begin());
+    stats_.size.set(index_.size());
+  }
+
+  /// Counts a lookup through `get` that found nothing and will be computed on the spot.
+  void count_miss() noexcept { stats_.misses.add(); }
+
+  /// Drops the key; a computation under way will keep nothing.
+  void invalidate(const Key& key) {
+    if (const auto it = index_.find(key); it != index_.end()) drop(it);
+    if (const auto f = flights_.find(key); f != flights_.end()) f->second.keep = false;
+  }
+  /// Drops everything.
+  void invalidate_all() {
+    stats_.invalidations.add(index_.size());
+    index_.clear();
+    lru_.clear();
+    stats_.size.set(0);
+    for (auto& [key, f] : flights_) f.keep = false;
+  }
+
+  [[nodiscard]] const cache_stats& stats() const noexcept { return stats_; }
+  [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return limits_.entries_max; }
+
+ private:
+  struct item {
+    Key key;
+    log_index version;
+    std::uint64_t stored_ns;
+    Value value;
+  };
+  struct flight {
+    ticket id;
+    log_index version;
+    bool keep = true;
+    std::vector<waiter_id> waiters;
+  };
+  struct ended_flight {
+    std::optional<Key> key;  // where the value is to be kept
+    log_index version;
+    std::vector<waiter_id> waiters;
+  };
+  using list = std::list<item>;
+  using index = std::unordered_map<Key, typename list::iterator, Hash>;
+
+  [[nodiscard]] bool expired(const item& i, std::uint64_t now_ns) const noexcept {
+    return limits_.ttl_ns != 0 && now_ns - i.stored_ns >= limits_.ttl_ns;
+  }
+  result miss() {
+    stats_.misses.add();
+    return miss_compute{};
+  }
+  /// A flight of an older version is left to its end under its ticket: its waiters asked for that.
+  result start(const Key& key, log_index version) {
+    if (flights_.contains(key) || flights_.size() >= limits_.in_flight_max) return miss();
+    stats_.misses.add();
+    const ticket t{++last_ticket_};
+    flights_.emplace(key, flight{t, version, true, {}});
+    by_ticket_.emplace(t, key);
+    stats_.in_flight.set(flights_.size());
+    return miss_compute{t};
+  }
+  ended_flight end(ticket t) {
+    const auto known = by_ticket_.find(t);
+    if (known == by_ticket_.end()) return {};
+    const auto f = flights_.find(known->second);
+    CHECK(f != flights_.end());
+    ended_flight out{std::nullopt, f->second.version, std::move(f->second.waiters)};
+    if (f->second.keep) out.key = known->second;
+    flights_.erase(f);
+    by_ticket_.erase(known);
+    stats_.in_flight.set(flights_.size());
+    return out;
+  }
+  void drop(typename index::iterator it) {
+    lru_.erase(it->second);
+    index_.erase(it);
+    stats_.invalidations.add();
+    stats_.size.set(index_.size());
+  }
+  void evict() {
+    index_.erase(lru_.back().key);
+    lru_.pop_back();
+    stats_.evictions.add();
+  }
+
+  cache_limits limits_;
+  cache_stats stats_;
+  list lru_;  // most recently used first
+  index index_;
+  std::unordered_map<Key, flight, Hash> flights_;
+  std::unordered_map<ticket, Key> by_ticket_;
+  std::uint64_t last_ticket_ = 0;
+};
+
+}  // namespace blixard::cache
