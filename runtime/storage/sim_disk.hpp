@@ -1,0 +1,87 @@
+// A disk in memory that does what real disks do to data that was not synced, and worse.
+//
+// Deterministic: everything follows from the seed and the calls. Copying the disk copies its whole
+// state, so that a test can try every possible crash from one point:
+//
+//   for (std::size_t n = 0; n <= disk.pending(); ++n) {
+//     sim_disk after = disk;
+//     after.crash_keeping_first(n);   // exactly n unsynced sector writes and name changes survive
+//     ... recover from `after` ...
+//   }
+//
+// One thread. Paths are plain strings; directories exist once made.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/storage/file_system.hpp"
+
+namespace blixard::storage {
+
+/// How often the disk misbehaves by itself, in parts per million of the calls; 0 is never.
+struct disk_faults {
+  std::uint32_t sync_error_ppm = 0;         // sync fails with EIO, the data stays unsynced
+  std::uint32_t write_error_ppm = 0;        // pwritev fails with EIO after a part of it
+  std::uint32_t lost_write_ppm = 0;         // a sector write is acknowledged and never happens
+  std::uint32_t misdirected_write_ppm = 0;  // a sector lands on another sector of the same file
+  std::uint64_t capacity_bytes = 0;         // ENOSPC above so many bytes in all files; 0: no limit
+};
+
+class sim_disk final : public file_system {
+ public:
+  explicit sim_disk(std::uint64_t seed = 1);
+  /// Copies are independent. Open files and locks stay with the disk that they were opened on.
+  sim_disk(const sim_disk& other);
+  sim_disk& operator=(const sim_disk&) = delete;
+  ~sim_disk() override;
+
+  result<std::unique_ptr<file>> open(const std::string& path, open_mode mode) override;
+  result<std::unique_ptr<file_lock>> lock(const std::string& path) override;
+  result<std::vector<std::string>> list(const std::string& dir) override;
+  result<void> rename(const std::string& from, const std::string& to) override;
+  result<void> unlink(const std::string& path) override;
+  result<bool> exists(const std::string& path) override;
+  result<void> make_dir(const std::string& path) override;
+  result<void> sync_dir(const std::string& dir) override;
+
+  void set_faults(const disk_faults& faults);
+  /// The nth call from now (1: the next) fails with this errno; every kind has one such counter.
+  void fail_sync(std::uint64_t nth, int sys);
+  void fail_write(std::uint64_t nth, int sys);
+
+  /// Unsynced sector writes, truncations and name changes, oldest first.
+  [[nodiscard]] std::size_t pending() const noexcept;
+  /// Power cut: of what is unsynced, exactly the first `n` survive. Open files and locks are dead.
+  void crash_keeping_first(std::size_t n);
+  /// Power cut: every unsynced sector survives or not by the seed; name changes keep a prefix.
+  void crash();
+  /// The process dies, the machine does not: nothing is lost, open files and locks are dead.
+  void kill_process();
+
+  // Damage behind the back of the file system, to the content as reads see it. Precondition: the
+  // file exists and the range lies within it.
+  void flip_bit(const std::string& path, std::uint64_t offset, unsigned bit);
+  void overwrite(const std::string& path, std::uint64_t offset, std::span<const std::byte> bytes);
+  void zero(const std::string& path, std::uint64_t offset, std::uint64_t size);
+  void cut(const std::string& path, std::uint64_t size);
+  /// One random bit of one random file below `dir`; false if there is no byte.
+  bool rot(const std::string& dir);
+
+  /// The content of a file as reads see it; empty if there is none.
+  [[nodiscard]] std::span<const std::byte> content(const std::string& path) const;
+  [[nodiscard]] std::uint64_t syncs() const noexcept;          // successful, of files
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept;  // by pwritev
+  [[nodiscard]] std::uint64_t writes() const noexcept;         // calls of pwritev
+
+ private:
+  friend class sim_file;
+  struct state;
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace blixard::storage
