@@ -52,7 +52,16 @@ inline constexpr std::size_t sector_bytes = 512;
 // --- state machine
 inline constexpr std::size_t sessions_max =
     10'000;  // remembered clients, least recently used go first
+inline constexpr std::size_t session_window = 256;  // answers remembered per client, by sequence
+inline constexpr std::size_t session_results_max = 64 * 1024;  // over all clients
+inline constexpr std::size_t client_name_max_bytes = 255;
+static_assert(session_window >= client_outstanding_max);  // any request in flight may be retried
 inline constexpr std::size_t nodes_max = 10'000;
+inline constexpr std::size_t vms_max = 1'000'000;
+inline constexpr std::size_t list_max_bytes = 4 * MiB;  // of one answer, then it says `truncated`
+static_assert(list_max_bytes + value_max_bytes < frame_max_bytes);
+inline constexpr std::size_t reasons_max_nodes = 64;  // listed in a refusal and on a pending VM
+inline constexpr std::size_t complete_max_items = 100;
 inline constexpr std::size_t events_max = 10'000;
 
 // --- node lease: a node may run VMs only while it holds one (runtime/vm/README.md)
