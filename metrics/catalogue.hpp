@@ -167,6 +167,11 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(scrapes, "blixard_metrics_scrapes_total", counter, none, "Scrapes of this node's metrics.")
 // clang-format on
 
+/// The only metric outside the table: always 1, its labels (version, compiler) are constants of the
+/// build.
+inline constexpr std::string_view build_info_name = "blixard_build_info";
+inline constexpr std::string_view build_info_help = "What this binary was built from; always 1.";
+
 /// A metric's handle in code: an index into `catalogue`.
 enum class metric : std::uint16_t {
 #define BLIXARD_METRIC_ID(id, name, type, label, help) id,

@@ -3,7 +3,7 @@
 //
 // One thread with a poll loop, GET and HEAD only. Everything is bounded: connections, bytes of a
 // request, time to send one, time to take an answer, idle time between two. It never asks an actor:
-// the two callbacks read atomics.
+// the callbacks read atomics.
 #pragma once
 
 #include <chrono>
@@ -25,15 +25,20 @@ struct readiness {
 };
 
 struct exposer_limits {
-  std::size_t connections_max = 64;                  // more are accepted and closed at once
-  std::size_t request_max_bytes = 8 * 1024;          // line and headers; more is answered with 431
-  std::chrono::milliseconds request_timeout{5'000};  // from the first byte to the blank line
-  std::chrono::milliseconds answer_timeout{10'000};  // for the client to take the answer
-  std::chrono::milliseconds idle_timeout{60'000};    // between requests on one connection
+  std::size_t connections_max = 64;          // more are accepted and closed at once
+  std::size_t request_max_bytes = 8 * 1024;  // line and headers; more is answered with 431
+  std::chrono::milliseconds request_timeout = std::chrono::seconds(5);  // to send a whole request
+  std::chrono::milliseconds answer_timeout = std::chrono::seconds(10);  // to take the answer
+  std::chrono::milliseconds idle_timeout = std::chrono::minutes(1);     // between two requests
+  std::chrono::milliseconds drain_timeout =
+      std::chrono::seconds(1);  // to close after the last answer
 };
 
 /// What the exposer shows. Called on its thread only; must be quick and take no lock for long.
 struct exposer_sources {
+  /// Reasons to take the process for hung (it never depends on a quorum). Empty function: never
+  /// hung as long as this thread answers.
+  std::function<readiness()> live;
   std::function<std::string()> metrics;  // Prometheus text: registry::text
   std::function<readiness()> ready;
 };

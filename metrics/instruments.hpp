@@ -1,18 +1,19 @@
 // What hot paths hold: counters, gauges and histograms that cost a few instructions per event.
 //
-// A registry keeps one block of 64-bit cells per thread, each on cache lines of its own:
+// A registry keeps one block of 64-bit cells per thread, each on cache lines of its own. A counter
+// or a histogram is a position in the block; a thread adds in its own block, a scrape sums the
+// position over all blocks:
 //
-//   slot 0 (I/O loop)   | cell 0 | cell 1 | ... |        a counter or histogram is a position in
-//   the slot 1 (WAL thread) | cell 0 | cell 1 | ... |        block; a thread adds in its own block,
-//   and a
-//   ...                                                  scrape sums the positions over all blocks
-//   slot 32 (shared)    | cell 0 | cell 1 | ... |
+//   slot 0 (say the I/O loop)     | cell 0 | cell 1 | ... |
+//   slot 1 (say the WAL thread)   | cell 0 | cell 1 | ... |
+//   ...
+//   slot 32 (shared by the rest)  | cell 0 | cell 1 | ... |
 //
 // A thread owns its slot alone until it ends, so that adding is a load and a store, not a locked
 // instruction; threads beyond `exclusive_slots` share the last slot and use fetch_add there. All
-// accesses are relaxed: cells are independent statistics, nothing is published through them. An
-// event takes no lock, allocates nothing and touches no string. Handles are resolved once
-// (registry.hpp), are two words or less, trivially copyable, and valid as long as the registry
+// accesses of cells are relaxed: they are independent statistics, nothing is published through
+// them. An event takes no lock, allocates nothing and touches no string. Handles are resolved once
+// (registry.hpp), are one to three words, trivially copyable, and valid as long as the registry
 // lives.
 #pragma once
 
@@ -83,7 +84,11 @@ class alignas(cache_line_bytes) single_writer_counter {
 /// it cannot drift. Any thread may set it; the last one wins.
 class gauge {
  public:
-  void set(double value) const noexcept { value_->store(value, std::memory_order_relaxed); }
+  void set(double value) const noexcept {
+    // release, for a peer's gauge: its place may be given to another peer, and a scrape that reads
+    // the other's value must then see the other's id too.
+    value_->store(value, std::memory_order_release);
+  }
   template <class T>
   requires std::is_integral_v<T>
   void set(T value) const noexcept { set(static_cast<double>(value)); }
