@@ -111,11 +111,12 @@ class alignas(64) seqlocked {
 
 struct alignas(64) published_header {
   std::atomic<std::uint64_t> magic{0};  // stored last (release) when the page is made
-  std::uint32_t version = 0;
-  std::uint32_t pid = 0;
-  std::uint64_t start_ticks = 0;  // of that pid, /proc/PID/stat field 22: tells a reused pid apart
-  std::uint64_t node = 0;
-  std::uint64_t cluster = 0;
+  std::atomic<std::uint32_t> version{0};
+  std::atomic<std::uint32_t> pid{0};
+  std::atomic<std::uint64_t> start_ticks{
+      0};  // of that pid, /proc/PID/stat field 22: tells a reused pid apart
+  std::atomic<std::uint64_t> node{0};
+  std::atomic<std::uint64_t> cluster{0};
 };
 struct alignas(64) published_flags {
   std::atomic<std::uint64_t> is_leader{0};
@@ -212,7 +213,7 @@ class published_reader {
   [[nodiscard]] blixard::cluster_id cluster() const noexcept;
   /// Whether the process that wrote the page is still there (same pid, same start time). A page
   /// whose writer is gone tells what was true when it went.
-  [[nodiscard]] bool is_writer_alive() const noexcept;
+  [[nodiscard]] bool is_writer_alive() const;
 
  private:
   explicit published_reader(const detail::published_page* page) noexcept : page_(page) {}
