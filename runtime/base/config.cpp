@@ -64,7 +64,8 @@ void declare_flag(CLI::App& app, const setting& s, given_map& out) {
       flag, [add](const std::vector<std::string>& values) {
         for (const auto& v : values) add(v);
       });
-  option->expected(1)->take_all();
+  option->expected(1);
+  option->allow_extra_args(false);  // one value per flag, also where it may be repeated
   option->multi_option_policy(s.kind == setting_kind::single ? CLI::MultiOptionPolicy::Throw
                                                              : CLI::MultiOptionPolicy::TakeAll);
 }
