@@ -74,12 +74,16 @@ bool try_often(const detail::seqlocked<T>& group, T& out, std::uint64_t attempts
   }
   return false;
 }
+/// Once more until it is whole. Kept out of the way of the first attempt, which almost always is.
 template <class T>
-T read_group(const detail::seqlocked<T>& group) noexcept {
-  T out;
+[[gnu::noinline]] void read_again(const detail::seqlocked<T>& group, T& out) noexcept {
   while (!try_often(group, out, spins)) {
   }
-  return out;
+}
+template <class T>
+void read_group(const detail::seqlocked<T>& group, T& out) noexcept {
+  if (!group.try_read(out)) [[unlikely]]
+    read_again(group, out);
 }
 
 }  // namespace
@@ -154,12 +158,20 @@ void published::set_state(const published_state& value) noexcept {
     flag.store(value.initialized, std::memory_order_relaxed);
 }
 
-published_raft published::raft() const noexcept { return read_group(page_->raft); }
-published_state published::state() const noexcept { return read_group(page_->state); }
+published_raft published::raft() const noexcept {
+  published_raft out;
+  read_group(page_->raft, out);
+  return out;
+}
+published_state published::state() const noexcept {
+  published_state out;
+  read_group(page_->state, out);
+  return out;
+}
 published_status published::read() const noexcept {
   published_status out;
-  out.state = state();  // first: see the header
-  out.raft = raft();
+  read_group(page_->state, out.state);  // first: see the header
+  read_group(page_->raft, out.raft);
   return out;
 }
 

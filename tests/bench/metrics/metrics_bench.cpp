@@ -28,8 +28,7 @@ class allocation_count {
   explicit allocation_count(benchmark::State& state) : state_(state) {}
   ~allocation_count() {
     const auto made = static_cast<double>(bench::allocations() - before_);
-    state_.counters["allocs"] = benchmark::Counter(
-        made, benchmark::Counter::kAvgThreads | benchmark::Counter::kAvgIterations);
+    state_.counters["allocs"] = benchmark::Counter(made, benchmark::Counter::kAvgIterations);
   }
 
  private:
