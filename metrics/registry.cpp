@@ -183,7 +183,8 @@ struct registry::impl {
   // that may be calling it.
   mutable std::mutex mutex;
   std::vector<std::function<double()>> bound{plan.series_count};
-  mutable process_stats process;  // as of the running scrape
+  process_stats process;  // as of the running scrape
+  std::atomic<std::uint64_t> scrapes{0};
   std::vector<binding> own_bindings;
 };
 
@@ -247,6 +248,7 @@ registry::registry(std::string_view version) : impl_(std::make_unique<impl>(vers
   own.push_back(bind<metric::process_fds>([&, as_double] { return as_double(now.open_fds); }));
   own.push_back(bind<metric::process_max_fds>([&, as_double] { return as_double(now.max_fds); }));
   own.push_back(bind<metric::process_threads>([&, as_double] { return as_double(now.threads); }));
+  own.push_back(bind<metric::scrapes>(impl_->scrapes));
   own.push_back(bind<metric::process_start_time>([&now] { return now.start_time_seconds; }));
 }
 
@@ -323,6 +325,7 @@ void registry::unbind(std::size_t series) noexcept {
 std::vector<prometheus::MetricFamily> registry::Collect() const {
   const std::lock_guard lock(impl_->mutex);
   impl_->process = read_process_stats();
+  impl_->scrapes.fetch_add(1, std::memory_order_relaxed);
   auto families = impl_->skeleton;
   for (std::size_t m = 0; m < metric_count; ++m) impl_->fill(families[m], m);
   return families;

@@ -74,7 +74,7 @@ class registry final : public prometheus::Collectable {
 
   /// The gauge of a peer; made, at 0, if it is not there. Beyond peers_max, one that is not
   /// exposed.
-  [[nodiscard]] metrics::gauge add_peer(node_id peer);
+  metrics::gauge add_peer(node_id peer);
   /// The series ends. Handles of the peer must not be used any more: its place may go to another.
   void remove_peer(node_id peer);
   /// Ends all series of peers (this node stepped down: it knows nobody's lag any more).
