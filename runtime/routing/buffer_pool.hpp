@@ -20,6 +20,7 @@
 
 #include "messages/buffer.hpp"
 #include "messages/limits.hpp"
+#include "runtime/routing/tally.hpp"
 
 namespace blixard::routing {
 
@@ -69,7 +70,7 @@ class buffer_pool {
  private:
   class shelf;
   std::array<shelf*, buffer_class_count> shelves_{};
-  std::atomic<std::uint64_t> oversized_{0};  // writer: owner; readers: any; relaxed, a count
+  tally oversized_;
 };
 
 }  // namespace blixard::routing
