@@ -41,12 +41,11 @@ class loop_task {
   loop_task(const loop_task&) = delete;
   loop_task& operator=(const loop_task&) = delete;
 
+  /// The link of the queue it waits in. The loop's alone.
+  loop_task* next_in_queue = nullptr;
+
  protected:
   ~loop_task() = default;
-
- private:
-  friend class loop;
-  loop_task* next_ = nullptr;
 };
 
 /// Gets the readiness events (EPOLLIN, EPOLLOUT, ...) of a watched descriptor. Loop thread.
@@ -58,7 +57,7 @@ class io_handler {
   ~io_handler() = default;
 };
 
-/// Called once at the end of every turn in which something ran. Loop thread.
+/// Called once at the end of every turn. Loop thread.
 class turn_hook {
  public:
   virtual void end_of_turn() noexcept = 0;
@@ -77,7 +76,7 @@ struct loop_config {
 
 /// What the loop did. One writer (the loop), readable by any thread.
 struct loop_stats {
-  std::uint64_t turns = 0;   // turns in which something ran
+  std::uint64_t turns = 0;
   std::uint64_t tasks = 0;   // posted and local
   std::uint64_t sleeps = 0;  // times it blocked in epoll
   std::uint64_t wakes = 0;   // eventfd writes by other threads

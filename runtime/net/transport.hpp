@@ -37,7 +37,7 @@
 #include "messages/frame.hpp"
 #include "messages/ids.hpp"
 #include "messages/limits.hpp"
-#include "runtime/net/endpoint.hpp"
+#include "runtime/net/address.hpp"
 #include "runtime/net/traffic.hpp"
 #include "runtime/routing/buffer_pool.hpp"
 
@@ -55,7 +55,7 @@ struct connection_info {
   channel chan = channel::main;
   node_id node;           // of the other side; 0 for a client
   bool outgoing = false;  // dialled by this node
-  endpoint remote;
+  address remote;
 };
 
 /// Gets what comes in. All calls on the loop thread. Calling `transport::send*` and `close` from
@@ -79,7 +79,7 @@ class transport_handler {
 struct transport_config {
   node_id self;
   cluster_id cluster;      // 0: not known yet, see set_cluster
-  endpoint bind;           // port 0: any free one
+  address bind;            // port 0: any free one
   std::string advertise;   // told to others in the hello
   std::string version;     // of the program, told to others
   std::uint64_t seed = 1;  // of the back-off's jitter
@@ -102,10 +102,11 @@ struct transport_config {
 /// fair < 50 ms, poor above.
 enum class peer_quality : std::uint8_t { disconnected, poor, fair, good, excellent };
 [[nodiscard]] std::string_view to_string(peer_quality q) noexcept;
+[[nodiscard]] peer_quality quality_of(std::uint32_t rtt_us) noexcept;
 
 struct peer_status {
   node_id node;
-  endpoint address;  // where it is dialled (the override where there is one)
+  address where;  // dialled there (the override where there is one)
   bool connected = false;
   std::uint32_t rtt_us = 0;  // smoothed; 0: not measured yet
   peer_quality quality = peer_quality::disconnected;
@@ -125,18 +126,18 @@ class transport {
 
   /// Binds and listens. Returns where (with the real port). Errors: unavailable with the address
   /// and the reason (in use, not ours, not permitted).
-  [[nodiscard]] tl::expected<endpoint, error> listen();
+  [[nodiscard]] tl::expected<address, error> listen();
 
   /// The id from the first handshake or bootstrap on; connections that were made without it stay.
   void set_cluster(cluster_id id);
 
   /// Adds a peer or changes its address; dials MAIN. Nothing happens for the node itself or where
   /// nothing changed.
-  void set_peer(node_id id, const endpoint& address);
+  void set_peer(node_id id, const address& where);
   /// Closes the connections to it. An override for it stays.
   void remove_peer(node_id id);
   /// Where this process dials that peer, whatever set_peer says (proxies, NAT).
-  void set_dial_override(node_id id, const endpoint& address);
+  void set_dial_override(node_id id, const address& where);
 
   /// Queues a frame on a connection (an answer to a client; also valid for a peer's). False: gone,
   /// closing or its queue is full (a client that is full is closed, because it does not read).
@@ -168,6 +169,7 @@ class transport {
   [[nodiscard]] const transport_counters& counters() const noexcept;
 
  private:
+  friend class session;
   class impl;
   std::unique_ptr<impl> impl_;
 };

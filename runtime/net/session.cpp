@@ -1,0 +1,234 @@
+#include "runtime/net/session.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "runtime/base/fault.hpp"
+#include "runtime/net/transport_impl.hpp"
+
+namespace blixard::net {
+namespace {
+
+constexpr std::uint64_t ns_per_ms = 1'000'000;
+constexpr std::uint64_t ping_key = 1;  // a newer ping or its answer replaces a waiting one
+constexpr std::uint64_t half_closed_max_ns = 30'000 * ns_per_ms;
+
+bool wants_answer(frame_kind k) noexcept {
+  switch (k) {
+    case frame_kind::command:
+    case frame_kind::planned:
+    case frame_kind::query:
+    case frame_kind::local:
+    case frame_kind::admin:
+      return true;
+    case frame_kind::hello:
+    case frame_kind::raft:
+    case frame_kind::answer:
+    case frame_kind::lease:
+    case frame_kind::lease_grant:
+      return false;
+  }
+  return false;
+}
+
+connection_bounds bounds_of(const transport_config& c) {
+  return {
+      .frames = {.first_frame_max_bytes = hello_max_bytes, .frame_max_bytes = c.frame_max_bytes},
+      .queue_max_bytes = c.send_queue_max_bytes};
+}
+
+// A ping is an empty hello on an open connection; the request id carries the sender's clock and
+// comes back. A deadline marks the question, no deadline the answer.
+frame_ptr ping_frame(request_id stamp, bool question) {
+  frame_header h;
+  h.kind = frame_kind::hello;
+  h.cls = priority::critical;
+  h.deadline_ms = question ? 1 : 0;
+  h.request = stamp;
+  return frame::make(h, slice{});
+}
+
+}  // namespace
+
+session::session(transport::impl& t, connection_info about, std::unique_ptr<byte_stream> stream,
+                 link* out)
+    : transport_(t),
+      info_(about),
+      conn_(t.shared(), *this, std::move(stream), bounds_of(t.config()), out == nullptr),
+      link_(out) {}
+
+bool session::start(std::uint32_t deadline_ms) {
+  heard_ns_ = transport_.shared().io.now_ns();
+  if (link_ != nullptr) {
+    auto ours = transport_.own_hello();
+    ours.chan = info_.chan;
+    ours.expected_node = info_.node;
+    conn_.send_hello(encode_hello(ours));
+  }
+  arm_deadline(deadline_ms,
+               link_ != nullptr ? close_reason::connect_failed : close_reason::handshake_timeout);
+  return conn_.start();
+}
+
+bool session::send(frame_ptr f, std::uint64_t supersede_key) {
+  if (f->header().kind == frame_kind::answer && outstanding_ > 0) --outstanding_;
+  const bool accepted = conn_.send(std::move(f), supersede_key);
+  // It asked, ended its stream, and has all its answers now.
+  if (half_closed_ns_ != 0 && outstanding_ == 0) finish(close_reason::peer_closed);
+  return accepted;
+}
+
+void session::finish(close_reason reason) {
+  if (conn_.now() == connection::state::closed) return;
+  conn_.finish(reason);
+  if (conn_.now() == connection::state::finishing)
+    arm_deadline(transport_.config().handshake_timeout_ms, reason);
+}
+
+void session::on_open(connection&) {
+  hello_ns_ = transport_.shared().io.now_ns();
+  arm_deadline(transport_.config().handshake_timeout_ms, close_reason::handshake_timeout);
+}
+
+void session::on_frames(connection&, std::vector<frame_ptr>& frames) {
+  heard_ns_ = transport_.shared().io.now_ns();
+  if (conn_.now() == connection::state::opening) {
+    const frame_ptr first = std::move(frames.front());
+    frames.erase(frames.begin());
+    greet(*first);
+  }
+  if (!open()) return;
+  take_pings(frames);
+  if (frames.empty() || !open()) return;
+  if (info_.role == peer_role::client)
+    outstanding_ += static_cast<std::uint32_t>(std::ranges::count_if(
+        frames, [](const auto& f) { return wants_answer(f->header().kind); }));
+  transport_.handler().on_frames(info_, frames);
+}
+
+void session::on_half_closed(connection&) {
+  if (info_.role == peer_role::client && open() && (outstanding_ > 0 || conn_.queued_bytes() > 0)) {
+    half_closed_ns_ = std::max<std::uint64_t>(1, transport_.shared().io.now_ns());
+    if (outstanding_ == 0) finish(close_reason::peer_closed);
+    return;
+  }
+  conn_.close(close_reason::peer_closed);
+}
+
+void session::on_dirty(connection&) { transport_.mark_dirty(*this); }
+
+void session::on_closed(connection&, close_reason reason) {
+  transport_.shared().io.cancel(deadline_);
+  why_closed_ = reason;
+  transport_.session_closed(*this);
+  link_ = nullptr;
+}
+
+void session::greet(const frame& first) {
+  if (first.header().kind != frame_kind::hello) return conn_.close(close_reason::bad_handshake);
+  const auto theirs = decode_hello(first.body().bytes());
+  if (!theirs) return conn_.close(close_reason::bad_handshake);
+  if (link_ != nullptr)
+    greet_listener(*theirs);
+  else
+    greet_dialler(*theirs);
+}
+
+void session::greet_dialler(const hello& theirs) {
+  if (transport_.too_many_accepted())
+    return refuse(make_error(errc::overloaded, "this node has too many connections"));
+  if (const auto wrong = judge_dialler(theirs, transport_.identity())) return refuse(*wrong);
+  info_.role = theirs.role;
+  info_.chan = theirs.chan;
+  info_.node = theirs.role == peer_role::peer ? theirs.node : node_id{};
+  auto ours = transport_.own_hello();
+  ours.chan = theirs.chan;
+  conn_.send_hello(encode_hello(ours));
+  announce();
+  if (info_.role == peer_role::peer && info_.chan == channel::main)
+    transport_.peer_is_back(info_.node);
+}
+
+void session::greet_listener(const hello& theirs) {
+  if (const auto wrong = judge_listener(theirs, transport_.identity(), info_.node)) {
+    transport_.handler().on_refused(info_.node, *wrong);
+    return conn_.close(close_reason::refused);
+  }
+  note_round_trip(transport_.shared().io.now_ns() - hello_ns_);
+  link_->now = link::state::up;
+  link_->failures = 0;
+  announce();
+}
+
+void session::refuse(const error& why) {
+  auto ours = transport_.own_hello();
+  ours.refusal = why.code;
+  ours.refusal_message = why.message;
+  conn_.send_hello(encode_hello(ours));
+  finish(close_reason::refused);
+}
+
+void session::announce() {
+  transport_.shared().io.cancel(deadline_);
+  conn_.set_open();
+  announced_ = true;
+  transport_.counters().established.add();
+  transport_.counters().connections.add();
+  transport_.handler().on_connected(info_);
+}
+
+// Answers pings and takes their answers; what is left is for the handler.
+void session::take_pings(std::vector<frame_ptr>& frames) {
+  const auto is_ping = [this](const frame_ptr& f) {
+    const auto& h = f->header();
+    if (h.kind != frame_kind::hello) return false;
+    if (h.length != 0) {
+      conn_.close(close_reason::bad_frame);  // a second handshake
+    } else if (h.deadline_ms != 0) {
+      // Refused only when the queue is full: then the other side has worse to worry about.
+      (void)conn_.send(ping_frame(h.request, false), ping_key);
+    } else if (h.request.value() == ping_ns_ && ping_ns_ != 0) {
+      note_round_trip(heard_ns_ - ping_ns_);
+      ping_ns_ = 0;
+    }
+    return true;
+  };
+  std::erase_if(frames, is_ping);
+}
+
+void session::ping(std::uint64_t now_ns) {
+  if (conn_.send(ping_frame(request_id{now_ns}, true), ping_key)) ping_ns_ = now_ns;
+}
+
+// Smoothed as TCP does it (RFC 6298): one eighth of each new sample.
+void session::note_round_trip(std::uint64_t sample_ns) noexcept {
+  const auto sample = std::max<std::uint64_t>(sample_ns, 1);
+  rtt_ns_ = rtt_ns_ == 0 ? sample : (rtt_ns_ * 7 + sample) / 8;
+}
+
+void session::tick(std::uint64_t now_ns) {
+  if (!open()) return;
+  const auto& c = transport_.config();
+  const std::uint64_t silence_max_ns = c.ping_timeout_ms * ns_per_ms;
+  if (link_ != nullptr && link_->chan == channel::main) {
+    if (ping_ns_ == 0) return ping(now_ns);
+    if (now_ns - ping_ns_ > silence_max_ns) conn_.close(close_reason::unresponsive);
+  } else if (link_ != nullptr) {
+    const bool idle =
+        conn_.queued_bytes() == 0 && now_ns - link_->used_ns > c.bulk_idle_ms * ns_per_ms;
+    if (idle) conn_.close(close_reason::idle);
+  } else if (info_.role == peer_role::peer && info_.chan == channel::main) {
+    // The peer pings us; twice its patience, because its interval need not be ours.
+    if (now_ns - heard_ns_ > 2 * silence_max_ns) conn_.close(close_reason::unresponsive);
+  } else if (half_closed_ns_ != 0 && now_ns - half_closed_ns_ > half_closed_max_ns) {
+    conn_.close(close_reason::peer_closed);
+  }
+}
+
+void session::arm_deadline(std::uint32_t ms, close_reason reason) {
+  auto& io = transport_.shared().io;
+  io.cancel(deadline_);
+  deadline_ = io.after(ms * ns_per_ms, [this, reason] { conn_.close(reason); });
+}
+
+}  // namespace blixard::net

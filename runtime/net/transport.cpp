@@ -1,0 +1,427 @@
+#include "runtime/net/transport.hpp"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "messages/check.hpp"
+#include "runtime/net/transport_impl.hpp"
+
+namespace blixard::net {
+namespace {
+
+constexpr std::uint64_t ns_per_ms = 1'000'000;
+constexpr int accepts_per_turn = 64;
+constexpr std::uint64_t accept_pause_ns = 100 * ns_per_ms;
+// Connections over the bound that may still be told so before they are closed.
+constexpr std::size_t refusals_at_once = 64;
+// A client with less than this queued is not blamed when all queues together are too long.
+constexpr std::size_t blameless_queue_bytes = 1 * limits::MiB;
+
+}  // namespace
+
+transport::impl::impl(loop& l, routing::buffer_pool& pool, transport_handler& handler,
+                      transport_config config)
+    : loop_(l),
+      handler_(handler),
+      config_(std::move(config)),
+      shared_(l, pool),
+      random_(config_.seed) {
+  CHECK_GT(config_.frame_max_bytes, 0u);
+  CHECK_GE(config_.send_queue_max_bytes, 16u);
+  CHECK_GT(config_.ping_interval_ms, 0u);
+  loop_.add_hook(*this);
+  tick_ = loop_.every(config_.ping_interval_ms * ns_per_ms, [this] { tick(); });
+}
+
+transport::impl::~impl() {
+  stopping_ = true;
+  loop_.cancel(tick_);
+  loop_.cancel(resume_accepting_);
+  loop_.cancel(linger_);
+  for (auto& [id, p] : peers_)
+    for (auto* l : {&p.main, &p.bulk}) loop_.cancel(l->retry);
+  for_each_session([](session& s) { s.close(close_reason::local); });
+  if (listening_) loop_.unwatch(listener_.get());
+  loop_.remove_hook(*this);
+}
+
+tl::expected<address, error> transport::impl::listen() {
+  CHECK(!listener_);
+  auto fd = listen_on(config_.bind);
+  if (!fd) return tl::unexpected(std::move(fd.error()));
+  if (const int code = loop_.watch(fd->get(), EPOLLIN, *this); code != 0)
+    return tl::unexpected(make_error(
+        errc::unavailable,
+        "cannot watch " + config_.bind.to_string() + ": " + std::generic_category().message(code)));
+  listener_ = std::move(*fd);
+  listening_ = true;
+  return local_endpoint(listener_.get());
+}
+
+hello transport::impl::own_hello() const {
+  hello h;
+  h.role = peer_role::peer;
+  h.cluster = config_.cluster;
+  h.node = config_.self;
+  h.advertise = config_.advertise;
+  h.version = config_.version;
+  return h;
+}
+
+// ---------------------------------------------------------------- connections
+
+session* transport::impl::find(connection_id id) const noexcept {
+  const auto at = id.value() & ((std::uint64_t{1} << place_bits) - 1);
+  if (at >= table_.size() || !table_[at] || table_[at]->info().id != id) return nullptr;
+  return table_[at].get();
+}
+
+session& transport::impl::open_session(connection_info about, unique_fd fd, link* out) {
+  tune_stream_socket(fd.get(), config_.ping_timeout_ms);
+  std::size_t at = table_.size();
+  if (free_places_.empty()) {
+    CHECK_LT(at, std::size_t{1} << place_bits);
+    table_.emplace_back();
+  } else {
+    at = free_places_.back();
+    free_places_.pop_back();
+  }
+  about.id = connection_id{++serial_ << place_bits | at};
+  if (out == nullptr) ++accepted_open_;
+  table_[at] = std::make_unique<session>(*this, about, make_socket_stream(std::move(fd)), out);
+  return *table_[at];
+}
+
+void transport::impl::discard(session& s) {
+  const auto at = s.info().id.value() & ((std::uint64_t{1} << place_bits) - 1);
+  table_[at].reset();
+  free_places_.push_back(at);
+}
+
+void transport::impl::session_closed(session& s) {
+  if (s.announced()) counters().connections.sub(1);
+  if (!s.info().outgoing) --accepted_open_;
+  closed_.push_back(&s);
+  if (link* l = s.out()) link_lost(*l, s.why_closed());
+}
+
+void transport::impl::on_io(std::uint32_t) noexcept { accept_waiting(); }
+
+void transport::impl::accept_waiting() {
+  for (int i = 0; i < accepts_per_turn; ++i) {
+    auto next = accept_one(listener_.get());
+    if (!next) {
+      const bool exhausted = next.error() == EMFILE || next.error() == ENFILE ||
+                             next.error() == ENOBUFS || next.error() == ENOMEM;
+      if (exhausted) pause_accepting();
+      if (next.error() == ECONNABORTED || next.error() == EINTR) continue;
+      return;
+    }
+    counters().accepted.add();
+    if (accepted_open_ >= config_.connections_max + refusals_at_once) {
+      counters().closed[static_cast<std::size_t>(close_reason::refused)].add();
+      continue;
+    }
+    connection_info about;
+    about.remote = next->remote;
+    auto& s = open_session(about, std::move(next->fd), nullptr);
+    if (!s.start(config_.handshake_timeout_ms)) s.close(close_reason::io_error);
+  }
+}
+
+// Out of descriptors or memory: the listener stays readable, and without a pause the loop would
+// turn for nothing.
+void transport::impl::pause_accepting() {
+  loop_.unwatch(listener_.get());
+  listening_ = false;
+  resume_accepting_ = loop_.after(accept_pause_ns, [this] {
+    if (listener_) listening_ = loop_.watch(listener_.get(), EPOLLIN, *this) == 0;
+    if (listener_ && !listening_) CHECK(false);
+  });
+}
+
+bool transport::impl::send(connection_id to, frame_ptr f, std::uint64_t key) {
+  session* s = find(to);
+  if (s == nullptr || !s->open()) {
+    counters().of(f->header().cls).dropped_frames.add();
+    return false;
+  }
+  if (s->send(f, key)) {
+    std::size_t total = 0;
+    for (const auto& c : counters().by_class) total += c.queued_bytes.get();
+    const bool hog = s->conn().queued_bytes() > blameless_queue_bytes;
+    if (s->info().role != peer_role::client || !hog || total <= config_.send_total_max_bytes)
+      return true;
+  }
+  if (s->info().role == peer_role::client) s->close(close_reason::send_queue_full);
+  return false;
+}
+
+void transport::impl::close(connection_id id) {
+  if (session* s = find(id)) s->close(close_reason::local);
+}
+
+std::optional<connection_info> transport::impl::info(connection_id id) const {
+  const session* s = find(id);
+  if (s == nullptr || !s->announced()) return std::nullopt;
+  return s->info();
+}
+
+// ---------------------------------------------------------------- peers
+
+transport::impl::peer& transport::impl::peer_of(node_id id) {
+  auto& p = peers_[id];
+  p.main.peer = p.bulk.peer = id;
+  p.main.chan = channel::main;
+  p.bulk.chan = channel::bulk;
+  return p;
+}
+
+void transport::impl::set_peer(node_id id, const address& where) {
+  if (id == config_.self || !id) return;
+  auto& p = peer_of(id);
+  const bool moved = p.member && p.known != where && !p.override_;
+  const bool added = !p.member;
+  p.known = where;
+  p.member = true;
+  if (moved || added) redial(p);
+}
+
+void transport::impl::set_dial_override(node_id id, const address& where) {
+  if (id == config_.self || !id) return;
+  auto& p = peer_of(id);
+  const bool moved = p.where() != where;
+  p.override_ = where;
+  if (moved && p.member) redial(p);
+}
+
+void transport::impl::remove_peer(node_id id) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return;
+  auto& p = found->second;
+  p.member = false;
+  hang_up(p.main, close_reason::replaced);
+  hang_up(p.bulk, close_reason::replaced);
+  if (!p.override_) peers_.erase(found);
+}
+
+void transport::impl::redial(peer& p) {
+  hang_up(p.main, close_reason::replaced);
+  hang_up(p.bulk, close_reason::replaced);
+  dial(p.main);
+}
+
+// Closes without the retry that follows a loss.
+void transport::impl::hang_up(link& l, close_reason reason) {
+  loop_.cancel(l.retry);
+  l.now = link::state::idle;
+  l.failures = 0;
+  if (session* s = std::exchange(l.via, nullptr)) s->close(reason);
+}
+
+void transport::impl::dial(link& l) {
+  if (stopping_ || l.via != nullptr) return;
+  loop_.cancel(l.retry);
+  counters().dialled.add();
+  const auto& where = peers_.at(l.peer).where();
+  auto fd = start_connect(where);
+  if (!fd) {
+    counters().closed[static_cast<std::size_t>(close_reason::connect_failed)].add();
+    return schedule_retry(l);
+  }
+  connection_info about;
+  about.role = peer_role::peer;
+  about.chan = l.chan;
+  about.node = l.peer;
+  about.outgoing = true;
+  about.remote = where;
+  l.now = link::state::dialling;
+  l.used_ns = loop_.now_ns();
+  l.via = &open_session(about, std::move(*fd), &l);
+  if (!l.via->start(config_.connect_timeout_ms)) l.via->close(close_reason::io_error);
+}
+
+void transport::impl::link_lost(link& l, close_reason reason) {
+  if (l.via == nullptr) return;  // hung up on purpose
+  l.via = nullptr;
+  if (reason == close_reason::idle) {
+    l.now = link::state::idle;
+    return;
+  }
+  // Refused: trying soon again does not help, but a person may repair it.
+  if (reason == close_reason::refused) l.failures = std::max<std::uint32_t>(l.failures, 16);
+  schedule_retry(l);
+}
+
+void transport::impl::schedule_retry(link& l) {
+  l.now = link::state::waiting;
+  if (stopping_) return;
+  ++l.failures;
+  const auto wait_ms =
+      backoff_ms({config_.backoff_min_ms, config_.backoff_max_ms}, l.failures, random_);
+  l.retry = loop_.after(wait_ms * ns_per_ms, [this, &l] {
+    l.now = link::state::idle;
+    if (l.chan == channel::main) dial(l);
+  });
+}
+
+void transport::impl::peer_is_back(node_id id) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end() || !found->second.member) return;
+  for (link* l : {&found->second.main, &found->second.bulk}) {
+    if (l->now != link::state::waiting) continue;
+    loop_.cancel(l->retry);
+    l->now = link::state::idle;
+    if (l->chan == channel::main) dial(*l);
+  }
+}
+
+bool transport::impl::send_to(node_id to, channel c, frame_ptr f, std::uint64_t key) {
+  const auto found = peers_.find(to);
+  if (found != peers_.end() && found->second.member) {
+    link& l = found->second.of(c);
+    if (l.now == link::state::idle && !stopping_) dial(l);
+    if (l.via != nullptr) {
+      l.used_ns = loop_.now_ns();
+      return l.via->send(std::move(f), key);
+    }
+  }
+  counters().of(f->header().cls).dropped_frames.add();
+  return false;
+}
+
+std::size_t transport::impl::room(node_id to, channel c, priority cls) const {
+  const auto found = peers_.find(to);
+  if (found == peers_.end()) return 0;
+  const link& l = found->second.of(c);
+  return l.via == nullptr ? 0 : l.via->conn().room(cls);
+}
+
+bool transport::impl::connected(node_id id) const {
+  const auto found = peers_.find(id);
+  return found != peers_.end() && found->second.main.now == link::state::up;
+}
+
+peer_status transport::impl::status_of(node_id id, const peer& p) const {
+  peer_status out;
+  out.node = id;
+  out.where = p.where();
+  out.connected = p.main.now == link::state::up;
+  for (const link* l : {&p.main, &p.bulk})
+    if (l->via != nullptr) out.queued_bytes += l->via->conn().queued_bytes();
+  if (!out.connected) return out;
+  const auto us = p.main.via->rtt_ns() / 1'000;
+  out.rtt_us = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(us, 1, UINT32_MAX));
+  out.quality = quality_of(out.rtt_us);
+  return out;
+}
+
+std::optional<peer_status> transport::impl::status(node_id id) const {
+  const auto found = peers_.find(id);
+  if (found == peers_.end() || !found->second.member) return std::nullopt;
+  return status_of(id, found->second);
+}
+
+std::vector<peer_status> transport::impl::peers() const {
+  std::vector<peer_status> out;
+  for (const auto& [id, p] : peers_)
+    if (p.member) out.push_back(status_of(id, p));
+  std::ranges::sort(out, {}, &peer_status::node);
+  return out;
+}
+
+// ---------------------------------------------------------------- time and turns
+
+template <class F>
+void transport::impl::for_each_session(F&& f) {
+  for (std::size_t i = 0; i < table_.size(); ++i)
+    if (table_[i]) f(*table_[i]);
+}
+
+void transport::impl::tick() {
+  const auto now = loop_.now_ns();
+  for_each_session([now](session& s) { s.tick(now); });
+}
+
+// What was queued in this turn leaves; what was closed in it is reported and deleted. A report may
+// queue and close more, hence the loop; it ends because every round deletes connections.
+void transport::impl::end_of_turn() noexcept {
+  while (!dirty_.empty() || !closed_.empty()) {
+    scratch_.swap(dirty_);
+    for (session* s : scratch_) s->flush();
+    scratch_.clear();
+    release_closed();
+  }
+  if (stopping_ && stopped_) finish_shutdown();
+}
+
+// A closed connection accepts no frames, so it cannot have become dirty again since it was flushed.
+void transport::impl::release_closed() {
+  const auto gone = std::exchange(closed_, {});
+  for (session* s : gone) {
+    if (s->announced()) handler_.on_disconnected(s->info(), s->why_closed());
+    discard(*s);
+  }
+}
+
+void transport::impl::shutdown(std::uint32_t linger_ms, std::function<void()> done) {
+  CHECK(!stopping_);
+  stopping_ = true;
+  stopped_ = std::move(done);
+  if (listening_) loop_.unwatch(listener_.get());
+  listening_ = false;
+  loop_.cancel(resume_accepting_);
+  listener_.reset();
+  for (auto& [id, p] : peers_)
+    for (auto* l : {&p.main, &p.bulk}) loop_.cancel(l->retry);
+  for_each_session([](session& s) { s.finish(close_reason::local); });
+  linger_ = loop_.after(linger_ms * ns_per_ms, [this] {
+    for_each_session([](session& s) { s.close(close_reason::local); });
+  });
+}
+
+void transport::impl::finish_shutdown() {
+  const bool all_gone = std::ranges::none_of(table_, [](const auto& s) { return s != nullptr; });
+  if (!all_gone) return;
+  loop_.cancel(linger_);
+  std::exchange(stopped_, nullptr)();
+}
+
+// ---------------------------------------------------------------- the public face
+
+transport::transport(loop& l, routing::buffer_pool& pool, transport_handler& handler,
+                     transport_config config)
+    : impl_(std::make_unique<impl>(l, pool, handler, std::move(config))) {}
+transport::~transport() = default;
+
+tl::expected<address, error> transport::listen() { return impl_->listen(); }
+void transport::set_cluster(cluster_id id) { impl_->set_cluster(id); }
+void transport::set_peer(node_id id, const address& where) { impl_->set_peer(id, where); }
+void transport::remove_peer(node_id id) { impl_->remove_peer(id); }
+void transport::set_dial_override(node_id id, const address& where) {
+  impl_->set_dial_override(id, where);
+}
+bool transport::send(connection_id to, frame_ptr f, std::uint64_t supersede_key) {
+  return impl_->send(to, std::move(f), supersede_key);
+}
+bool transport::send_to(node_id to, channel c, frame_ptr f, std::uint64_t supersede_key) {
+  return impl_->send_to(to, c, std::move(f), supersede_key);
+}
+std::size_t transport::room(node_id to, channel c, priority cls) const {
+  return impl_->room(to, c, cls);
+}
+void transport::close(connection_id id) { impl_->close(id); }
+void transport::shutdown(std::uint32_t linger_ms, std::function<void()> done) {
+  impl_->shutdown(linger_ms, std::move(done));
+}
+bool transport::connected(node_id id) const { return impl_->connected(id); }
+std::optional<connection_info> transport::info(connection_id id) const { return impl_->info(id); }
+std::optional<peer_status> transport::status(node_id id) const { return impl_->status(id); }
+std::vector<peer_status> transport::peers() const { return impl_->peers(); }
+const transport_counters& transport::counters() const noexcept { return impl_->counters(); }
+
+}  // namespace blixard::net
