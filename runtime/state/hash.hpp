@@ -32,7 +32,14 @@ struct hash128 {
 };
 
 /// What an object is; part of its hash, so that equal bytes of two kinds do not cancel.
-enum class object_kind : std::uint8_t { kv = 1, vm = 2, node = 3, session = 4, result = 5 };
+enum class object_kind : std::uint8_t {
+  kv = 1,
+  vm = 2,
+  node = 3,
+  session = 4,
+  result = 5,
+  counters = 6
+};
 
 /// The hash of one object: its kind, a number (version, id) and its bytes.
 [[nodiscard]] hash128 hash_of(object_kind kind, std::uint64_t number, std::string_view bytes);

@@ -18,6 +18,7 @@
 
 #include "messages/ids.hpp"
 #include "runtime/state/cow_tree.hpp"
+#include "runtime/state/hash.hpp"
 
 namespace blixard::pb {
 class Node;
@@ -62,6 +63,7 @@ struct node_usage {
   resources capacity;                     // of facts
   resources allocated;                    // by all VMs assigned to the node, whatever their phase
   phase_counts vms{};                     // assigned to the node, by phase
+  hash128 facts_hash;                     // of facts, for the digest; placement ignores it
 };
 
 struct node_order {
@@ -102,7 +104,7 @@ struct group_order {
 /// Sums over the whole cluster, kept incrementally.
 struct totals {
   std::uint64_t nodes = 0;          // all that are known and have not left
-  std::uint64_t nodes_healthy = 0;  // ready or cordoned: their lease is alive
+  std::uint64_t nodes_healthy = 0;  // ready, cordoned or draining: their lease is alive
   resources capacity;               // of the healthy nodes
   resources allocated;              // on all nodes
   std::array<std::uint64_t, phase_count> vms{};

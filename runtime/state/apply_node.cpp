@@ -1,0 +1,162 @@
+// Commands on nodes, and what configuration changes tell about them.
+//
+// `node_down` and `node_left` may be proposed only when nothing of the node's VMs can still be
+// running (its lease has expired, runtime/vm/README.md): their VMs are free to start elsewhere.
+#include "runtime/state/spec.hpp"
+#include "runtime/state/tables.hpp"
+#include "runtime/state/text.hpp"
+
+namespace blixard::state {
+namespace {
+
+constexpr std::size_t text_max_bytes = 1024;
+constexpr std::uint64_t amount_max = 1ULL << 50;  // so that sums over nodes_max nodes fit
+
+void no_such_node(node_id id, pb::Answer& answer) {
+  refuse(answer, errc::not_found, "there is no node " + to_string(id));
+}
+
+bool is_registrable(const pb::Node& n, pb::Answer& answer) {
+  const auto& c = n.capacity();
+  if (n.id() == 0) {
+    refuse(answer, errc::invalid_argument, "a node's id is not 0");
+  } else if (c.vcpus() > amount_max || c.memory_bytes() > amount_max ||
+             c.disk_bytes() > amount_max) {
+    refuse(answer, errc::invalid_argument, "a node's capacity is at most 2^50");
+  } else if (n.name().size() > text_max_bytes || n.address().size() > text_max_bytes ||
+             n.version().size() > text_max_bytes || n.labels_size() > spec_limits::labels) {
+    refuse(answer, errc::too_large, "the node's name, address, version or labels are too long");
+  } else {
+    return true;
+  }
+  return false;
+}
+
+void show(const node_usage& n, pb::Answer& answer) {
+  write_node(n, *answer.mutable_nodes()->add_nodes());
+}
+
+pb::Vm without_node(const pb::Vm& vm, const std::string& why) {
+  pb::Vm out = vm;
+  out.set_generation(vm.generation() + 1);
+  out.set_node(0);
+  out.set_pid(0);
+  out.clear_accelerator();
+  out.clear_rejected();
+  out.clear_fix();
+  const bool stopped = vm.desired() == pb::DESIRED_STOPPED;
+  out.set_phase(stopped ? pb::PHASE_STOPPED : pb::PHASE_PENDING);
+  out.set_reason(stopped ? why : why + ": waits for another node");
+  return out;
+}
+
+}  // namespace
+
+void write_node(const node_usage& n, pb::Node& out) {
+  out = *n.facts;
+  to_proto(n.allocated, *out.mutable_allocated());
+}
+
+void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& answer) {
+  pb::Node now = reg.node();
+  if (!is_registrable(now, answer)) return;
+  const node_id id{now.id()};
+  const auto old = vms_and_nodes.node(id);
+  if (old) {
+    if (old->state() == pb::NODE_LEFT)
+      return refuse(answer, errc::invalid_state,
+                    "node " + to_string(id) + " was removed from the cluster", "let it join again");
+    if (now.incarnation() < old->incarnation())
+      return refuse(answer, errc::conflict,
+                    "node " + to_string(id) + " has registered as incarnation " +
+                        std::to_string(old->incarnation()) + " already");
+  } else if (vms_and_nodes.inventory().nodes.size() >= limits::nodes_max) {
+    return refuse(answer, errc::quota_exceeded, "the cluster has 10000 nodes, its limit");
+  }
+  now.set_cordoned(old && old->cordoned());
+  now.set_state(now.cordoned() ? pb::NODE_CORDONED : pb::NODE_READY);
+  if (now.address().empty() && old) now.set_address(old->address());
+  vms_and_nodes.put_node(std::move(now));
+  show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+/// Takes every VM from the node: those that should run wait for another one, those that are being
+/// deleted are gone with it.
+void machine::tables::release_vms_of(node_id node, const std::string& why) {
+  const std::set<vm_id> ids = vms_and_nodes.vms_on(node);
+  for (const vm_id id : ids) {
+    const auto vm = vms_and_nodes.vm(id);
+    if (vm->desired() == pb::DESIRED_DELETED)
+      vms_and_nodes.remove_vm(id);
+    else
+      vms_and_nodes.put_vm(without_node(*vm, why));
+  }
+}
+
+void machine::tables::node_down(const pb::NodeDown& down, pb::Answer& answer) {
+  const node_id id{down.node()};
+  const auto old = vms_and_nodes.node(id);
+  if (!old) return no_such_node(id, answer);
+  if (old->incarnation() != down.incarnation())
+    return refuse(answer, errc::conflict,
+                  "node " + to_string(id) + " is incarnation " +
+                      std::to_string(old->incarnation()) + " by now");
+  if (old->state() == pb::NODE_LEFT || old->state() == pb::NODE_JOINING)
+    return refuse(answer, errc::invalid_state,
+                  "node " + to_string(id) + " is " + std::string{node_state_name(old->state())});
+  if (old->state() != pb::NODE_DOWN) {
+    release_vms_of(id, "node " + to_string(id) + " is down");
+    pb::Node now = *old;
+    now.set_state(pb::NODE_DOWN);
+    vms_and_nodes.put_node(std::move(now));
+  }
+  show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+void machine::tables::node_cordon(const pb::NodeCordon& cordon, pb::Answer& answer) {
+  const node_id id{cordon.node()};
+  const auto old = vms_and_nodes.node(id);
+  if (!old || old->state() == pb::NODE_LEFT) return no_such_node(id, answer);
+  if (old->cordoned() != cordon.cordon()) {
+    pb::Node now = *old;
+    now.set_cordoned(cordon.cordon());
+    // A node that is joining or down shows that, and is cordoned once it is back.
+    if (now.state() == pb::NODE_READY || now.state() == pb::NODE_CORDONED)
+      now.set_state(cordon.cordon() ? pb::NODE_CORDONED : pb::NODE_READY);
+    vms_and_nodes.put_node(std::move(now));
+  }
+  show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+void machine::tables::node_left(const pb::NodeLeft& left, pb::Answer& answer) {
+  const node_id id{left.node()};
+  const auto old = vms_and_nodes.node(id);
+  if (!old) return no_such_node(id, answer);
+  if (old->state() != pb::NODE_LEFT) {
+    release_vms_of(id, "node " + to_string(id) + " left the cluster");
+    pb::Node now = *old;
+    now.set_state(pb::NODE_LEFT);
+    now.set_cordoned(false);
+    vms_and_nodes.put_node(std::move(now));
+  }
+  show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+/// A configuration change that adds a node brings its address: the node is joining until it
+/// registers. One that has left may come back this way, as a new node.
+void machine::tables::learn_address(const pb::ConfChange& change) {
+  pb::NodeAddress who;
+  if (change.context().empty() || !who.ParseFromString(change.context())) return;
+  const node_id id{who.node()};
+  if (!id || who.address().size() > text_max_bytes) return;
+  const auto old = vms_and_nodes.node(id);
+  if (!old && vms_and_nodes.inventory().nodes.size() >= limits::nodes_max) return;
+  pb::Node now;
+  if (old && old->state() != pb::NODE_LEFT) now = *old;
+  if (old && now.address() == who.address()) return;
+  now.set_id(id.value());
+  now.set_address(who.address());
+  vms_and_nodes.put_node(std::move(now));
+}
+
+}  // namespace blixard::state

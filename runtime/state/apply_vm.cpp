@@ -1,0 +1,225 @@
+// Commands on VMs; the table of what they do by desired state and phase is in README.md.
+#include "runtime/state/placement.hpp"
+#include "runtime/state/tables.hpp"
+#include "runtime/state/text.hpp"
+
+namespace blixard::state {
+namespace {
+
+bool is_deleting(const pb::Vm& vm) noexcept { return vm.desired() == pb::DESIRED_DELETED; }
+
+std::string vm_label(const pb::Vm& vm) { return "VM " + quote(vm.spec().name()); }
+
+void cannot(const pb::Vm& vm, std::string_view why, pb::Answer& answer, std::string hint = {}) {
+  refuse(answer, errc::invalid_state, vm_label(vm) + " " + std::string{why}, std::move(hint));
+}
+
+void show(const pb::Vm& vm, pb::Answer& answer) { *answer.mutable_vm() = vm; }
+
+/// A new object of the VM's life: reports about the one before are stale from here on.
+pb::Vm next_generation(const pb::Vm& vm) {
+  pb::Vm out = vm;
+  out.set_generation(vm.generation() + 1);
+  return out;
+}
+
+void assign(pb::Vm& vm, node_id node) {
+  vm.set_node(node.value());
+  vm.set_phase(pb::PHASE_SCHEDULED);
+  vm.set_pid(0);
+  vm.clear_reason();
+  vm.clear_rejected();
+  vm.clear_fix();
+}
+
+void unplaceable(const std::string& name, pb::Decision verdict, pb::Answer& answer) {
+  std::string fix = verdict.fix();
+  refuse(answer, errc::unplaceable, "no node can take VM " + quote(name), std::move(fix));
+  *answer.mutable_decision() = std::move(verdict);
+}
+
+}  // namespace
+
+void no_such_vm(pb::Answer& answer, std::string_view tenant, std::string_view name) {
+  std::string what = "there is no VM " + quote(name);
+  if (tenant != "default") what += " of tenant " + quote(tenant);
+  refuse(answer, errc::not_found, std::move(what));
+}
+
+void machine::tables::store(pb::Vm vm, pb::Answer& answer) {
+  show(vm, answer);
+  vms_and_nodes.put_vm(std::move(vm));
+}
+
+/// The proposed node if it still fits, else what the same planner says now. 0: nowhere, and
+/// `verdict` says why.
+node_id machine::tables::choose(const pb::VmSpec& spec, const pb::Decision& proposed, node_id avoid,
+                                pb::Decision& verdict) {
+  const auto& in = vms_and_nodes.inventory();
+  node_id chosen{proposed.node()};
+  if (!chosen || !fits(in, spec, chosen)) {
+    plan_options options;
+    options.avoid = avoid;
+    options.listed_max = limits::reasons_max_nodes;
+    verdict = plan(in, spec, options);
+    chosen = node_id{verdict.node()};
+  }
+  if (chosen && spec.placement().strategy() == pb::STRATEGY_ROUND_ROBIN)
+    vms_and_nodes.note_round_robin(chosen);
+  return chosen;
+}
+
+void machine::tables::vm_create(const pb::VmCreate& create, std::int64_t time_ms,
+                                pb::Answer& answer) {
+  pb::Vm vm;
+  pb::VmSpec& spec = *vm.mutable_spec();
+  spec = create.spec();
+  fill_defaults(spec);
+  if (const auto ok = validate(spec); !ok)
+    return refuse(answer, ok.error().code, ok.error().message, ok.error().hint);
+  if (const auto old = vms_and_nodes.vm(spec.tenant(), spec.name()))
+    return refuse(answer, errc::already_exists,
+                  vm_label(*old) + (is_deleting(*old) ? " is still being deleted" : " exists"),
+                  is_deleting(*old) ? "wait until it is gone" : "choose another name");
+  if (vms_and_nodes.vms().size() >= limits::vms_max)
+    return refuse(answer, errc::quota_exceeded, "the cluster holds 1000000 VMs, its limit");
+  vm.set_desired(spec.desired());
+  vm.set_generation(1);
+  vm.set_created_index(applied.value());
+  vm.set_created_ms(time_ms);
+  if (spec.desired() == pb::DESIRED_RUNNING) {
+    pb::Decision verdict;
+    const node_id node = choose(spec, create.decision(), node_id{}, verdict);
+    if (!node) return unplaceable(spec.name(), std::move(verdict), answer);
+    assign(vm, node);
+  } else {
+    vm.set_phase(pb::PHASE_STOPPED);  // gets a node when it is started
+  }
+  vm.set_id(next_vm_id++);
+  store(std::move(vm), answer);
+}
+
+void machine::tables::vm_action(const pb::VmAction& action, pb::Answer& answer) {
+  const auto tenant = tenant_or_default(action.tenant());
+  const auto vm = vms_and_nodes.vm(tenant, action.name());
+  if (!vm) return no_such_vm(answer, tenant, action.name());
+  if (is_deleting(*vm) && action.action() != pb::VM_DELETE)
+    return cannot(*vm, "is being deleted", answer);
+  switch (action.action()) {
+    case pb::VM_START:
+      return vm_start(vm, answer);
+    case pb::VM_STOP:
+      return vm_stop(vm, action.force(), answer);
+    case pb::VM_RESTART:
+      return vm_restart(vm, answer);
+    case pb::VM_PAUSE:
+      return vm_pause(vm, answer);
+    case pb::VM_RESUME:
+      return vm_resume(vm, answer);
+    case pb::VM_DELETE:
+      return vm_delete(vm, action.force(), answer);
+    case pb::VmActionKind_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case pb::VmActionKind_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
+  }
+  refuse(answer, errc::internal, "the action is not known to this version");
+}
+
+void machine::tables::vm_start(const vm_ptr& vm, pb::Answer& answer) {
+  if (vm->desired() == pb::DESIRED_PAUSED)
+    return cannot(*vm, "is paused, not stopped", answer, "resume it");
+  if (vm->desired() == pb::DESIRED_RUNNING && vm->phase() != pb::PHASE_FAILED)
+    return show(*vm, answer);
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_RUNNING);
+  now.set_force_stop(false);
+  // A failed VM has used up its restarts: starting it counts as a restart on request.
+  if (vm->phase() == pb::PHASE_FAILED) now.set_restarts(vm->restarts() + 1);
+  node_id node{vm->node()};
+  if (!node) {
+    pb::Decision verdict;
+    node = choose(vm->spec(), {}, node_id{vm->failed_node()}, verdict);
+    if (!node) return unplaceable(vm->spec().name(), std::move(verdict), answer);
+  }
+  assign(now, node);
+  store(std::move(now), answer);
+}
+
+void machine::tables::vm_stop(const vm_ptr& vm, bool force, pb::Answer& answer) {
+  const bool stopped = vm->desired() == pb::DESIRED_STOPPED;
+  const bool harder = force && !vm->force_stop() && vm->phase() == pb::PHASE_STOPPING;
+  if (stopped && !harder) return show(*vm, answer);
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_STOPPED);
+  now.set_force_stop(force);
+  now.set_phase(vm->node() == 0 ? pb::PHASE_STOPPED : pb::PHASE_STOPPING);
+  now.clear_reason();
+  now.clear_rejected();
+  now.clear_fix();
+  store(std::move(now), answer);
+}
+
+void machine::tables::vm_restart(const vm_ptr& vm, pb::Answer& answer) {
+  if (vm->desired() == pb::DESIRED_STOPPED) return cannot(*vm, "is stopped", answer, "start it");
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_RUNNING);
+  now.set_restarts(vm->restarts() + 1);
+  if (vm->node() != 0) assign(now, node_id{vm->node()});  // else it waits for a node as before
+  store(std::move(now), answer);
+}
+
+void machine::tables::vm_pause(const vm_ptr& vm, pb::Answer& answer) {
+  if (vm->desired() == pb::DESIRED_PAUSED) return show(*vm, answer);
+  if (vm->desired() != pb::DESIRED_RUNNING || vm->phase() != pb::PHASE_RUNNING)
+    return cannot(*vm, "is " + std::string{phase_name(vm->phase())} + ", not running", answer);
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_PAUSED);
+  store(std::move(now), answer);
+}
+
+void machine::tables::vm_resume(const vm_ptr& vm, pb::Answer& answer) {
+  if (vm->desired() == pb::DESIRED_RUNNING) return show(*vm, answer);
+  if (vm->desired() != pb::DESIRED_PAUSED)
+    return cannot(*vm, "is stopped, not paused", answer, "start it");
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_RUNNING);
+  store(std::move(now), answer);
+}
+
+void machine::tables::vm_delete(const vm_ptr& vm, bool force, pb::Answer& answer) {
+  const bool harder = force && !vm->force_stop();
+  if (is_deleting(*vm) && !harder) return show(*vm, answer);
+  pb::Vm now = next_generation(*vm);
+  now.set_desired(pb::DESIRED_DELETED);
+  now.set_force_stop(force);
+  now.set_phase(pb::PHASE_DELETING);
+  now.clear_rejected();
+  now.clear_fix();
+  if (vm->node() != 0) return store(std::move(now), answer);
+  show(now, answer);  // no node has anything of it
+  vms_and_nodes.remove_vm(vm_id{vm->id()});
+}
+
+void machine::tables::vm_place(const pb::VmPlace& place, pb::Answer& answer) {
+  const auto vm = vms_and_nodes.vm(vm_id{place.vm()});
+  if (!vm) return refuse(answer, errc::not_found, "there is no VM " + std::to_string(place.vm()));
+  if (vm->generation() != place.generation())
+    return refuse(answer, errc::conflict,
+                  vm_label(*vm) + " has generation " + std::to_string(vm->generation()) + ", not " +
+                      std::to_string(place.generation()));
+  if (!is_pending(*vm)) return cannot(*vm, "does not wait for a node", answer);
+  pb::Decision verdict;
+  const node_id node = choose(vm->spec(), place.decision(), node_id{vm->failed_node()}, verdict);
+  if (node) {
+    pb::Vm now = next_generation(*vm);
+    assign(now, node);
+    return store(std::move(now), answer);
+  }
+  pb::Vm now = *vm;
+  *now.mutable_rejected() = verdict.rejected();
+  now.set_fix(verdict.fix());
+  vms_and_nodes.put_vm(std::move(now));
+  unplaceable(vm->spec().name(), std::move(verdict), answer);
+}
+
+}  // namespace blixard::state

@@ -1,0 +1,87 @@
+// The keys: ordered, hashed into the digest, copyable for a snapshot in O(1).
+//
+// One key and its value are one immutable object. Small values are copied into it, together with
+// the key, in one allocation; a large value stays the slice of the entry that brought it, unless it
+// would keep a much larger buffer alive for its sake.
+#pragma once
+
+#include <atomic>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "messages/buffer.hpp"
+#include "messages/ids.hpp"
+#include "runtime/state/cow_tree.hpp"
+#include "runtime/state/hash.hpp"
+
+namespace blixard::state {
+
+/// A key, its value and the log index of the write. Immutable; shared by reference count between
+/// the store and its copies on any thread.
+class kv_item {
+ public:
+  [[nodiscard]] static ref<const kv_item> make(std::string_view key, const slice& value,
+                                               std::uint64_t version);
+
+  kv_item(const kv_item&) = delete;
+  kv_item& operator=(const kv_item&) = delete;
+
+  [[nodiscard]] std::string_view key() const noexcept { return {bytes(), key_size_}; }
+  [[nodiscard]] std::string_view value() const noexcept {
+    return shared_.empty() ? std::string_view{bytes() + key_size_, inline_size_} : shared_.text();
+  }
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
+  [[nodiscard]] hash128 hash() const noexcept { return hash_; }
+  /// Whether the value is a slice of the entry's buffer.
+  [[nodiscard]] bool shares_entry() const noexcept { return !shared_.empty(); }
+
+  void add_ref() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  void release() const noexcept;
+
+ private:
+  kv_item(std::string_view key, const slice& value, std::uint64_t version, bool share);
+  ~kv_item() = default;
+  [[nodiscard]] const char* bytes() const noexcept {
+    return reinterpret_cast<const char*>(this + 1);
+  }
+
+  mutable std::atomic<std::uint32_t> count_{1};
+  std::uint32_t key_size_;
+  std::uint32_t inline_size_;
+  std::uint64_t version_;
+  hash128 hash_;
+  slice shared_;
+};
+
+struct kv_order {
+  using key_type = std::string;
+  static std::string_view key_of(const ref<const kv_item>& i) noexcept { return i->key(); }
+  static std::strong_ordering compare(std::string_view a, std::string_view b) noexcept {
+    return a.compare(b) <=> 0;  // as unsigned bytes
+  }
+};
+
+using kv_tree = cow_tree<ref<const kv_item>, kv_order>;
+
+class kv_store {
+ public:
+  /// The item, or null. Good until the key is written again.
+  [[nodiscard]] const kv_item* find(std::string_view key) const {
+    const auto* i = tree_.find(key);
+    return i == nullptr ? nullptr : i->get();
+  }
+  void put(std::string_view key, const slice& value, std::uint64_t version);
+  /// False if there is no such key.
+  bool erase(std::string_view key);
+
+  [[nodiscard]] const kv_tree& items() const noexcept { return tree_; }
+  [[nodiscard]] hash128 sum() const noexcept { return sum_; }
+
+ private:
+  kv_tree tree_;
+  hash128 sum_;
+};
+
+}  // namespace blixard::state

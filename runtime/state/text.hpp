@@ -1,0 +1,25 @@
+// Small texts of the replicated answers. Integer arithmetic only: every node must write the same.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "messages/cluster.pb.h"
+
+namespace blixard::state {
+
+/// "512 MiB", "1.5 GiB", "0 B": one decimal where the amount is not whole, rounded down.
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+/// In single quotes, at most 64 bytes of it; bytes that are not printable ASCII as \xNN.
+[[nodiscard]] std::string quote(std::string_view text);
+/// auto | qemu | process
+[[nodiscard]] std::string_view backend_name(pb::Backend b) noexcept;
+/// running | stopped | paused | deleted
+[[nodiscard]] std::string_view desired_name(pb::Desired d) noexcept;
+/// pending | scheduled | ...
+[[nodiscard]] std::string_view phase_name(pb::Phase p) noexcept;
+/// joining | ready | ...
+[[nodiscard]] std::string_view node_state_name(pb::NodeState s) noexcept;
+
+}  // namespace blixard::state
