@@ -19,13 +19,21 @@ bool is_host_character(char c) {
 
 bool is_v6_character(char c) {
   return (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || (c >= '0' && c <= '9') || c == ':' ||
-         c == '.' || c == '%';
+         c == '.';
 }
 
 bool all_of(std::string_view text, bool (*predicate)(char)) {
   for (const char c : text)
     if (!predicate(c)) return false;
   return !text.empty();
+}
+
+/// An IPv6 address, with or without a zone ("fe80::1%eth0").
+bool is_v6(std::string_view host) {
+  const auto percent = host.find('%');
+  if (percent != std::string_view::npos && !all_of(host.substr(percent + 1), is_host_character))
+    return false;
+  return all_of(host.substr(0, percent), is_v6_character);
 }
 
 /// Four decimal numbers up to 255, the first of them 127.
@@ -51,7 +59,7 @@ tl::expected<endpoint, error> parse_endpoint(std::string_view text) {
   if (!port) return refuse(text, "the port is not a number from 0 to 65535");
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
-    if (!all_of(host, is_v6_character)) return refuse(text, "bad IPv6 address in the brackets");
+    if (!is_v6(host)) return refuse(text, "bad IPv6 address in the brackets");
   } else if (host.empty()) {
     return refuse(text, "there is no host");
   } else if (host.find(':') != std::string_view::npos) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "runtime/base/names.hpp"
 #include "runtime/base/suggest.hpp"
 #include "runtime/base/units.hpp"
 
@@ -74,9 +75,7 @@ applied set_advertise(node_config& c, const std::string& v) {
 }
 
 applied set_name(node_config& c, const std::string& v) {
-  if (!is_dns_label(v))
-    return refuse("\"" + v + "\" is not a name",
-                  "a name is 1 to 63 of a-z, 0-9 and '-', with no '-' at either end");
+  if (!is_dns_label(v)) return refuse("\"" + v + "\" is not a name", std::string(dns_label_hint));
   c.name = v;
   return {};
 }
@@ -272,13 +271,6 @@ std::string key_of(const setting& s) {
   std::string out(s.name);
   std::ranges::replace(out, '-', '_');
   return out;
-}
-
-bool is_dns_label(std::string_view text) noexcept {
-  if (text.empty() || text.size() > limits::name_max_bytes) return false;
-  if (text.front() == '-' || text.back() == '-') return false;
-  return std::ranges::all_of(
-      text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
 tl::expected<void, config_error> check_config(const node_config& c) {

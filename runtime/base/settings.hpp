@@ -40,7 +40,4 @@ struct setting {
 /// Limits and relations between settings; called when all are applied.
 [[nodiscard]] tl::expected<void, config_error> check_config(const node_config& c);
 
-/// True for a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at either end.
-[[nodiscard]] bool is_dns_label(std::string_view text) noexcept;
-
 }  // namespace blixard

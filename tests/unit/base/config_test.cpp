@@ -1,6 +1,7 @@
 // Claims about where a node's settings come from, which of them wins, and what a mistake answers.
 #include "runtime/base/config.hpp"
 
+#include "runtime/base/names.hpp"
 #include "runtime/base/settings.hpp"
 
 namespace blixard {

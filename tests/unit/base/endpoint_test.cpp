@@ -4,12 +4,12 @@ namespace blixard {
 namespace {
 
 TEST(endpoint, right_ones_read_back) {
-  for (const std::string text : {"127.0.0.1:7001", "localhost:0", "[::1]:65535", "node-1.lan:80"}) {
+  for (const std::string text :
+       {"127.0.0.1:7001", "localhost:0", "[::1]:65535", "node-1.lan:80", "[fe80::1%eth0]:1"}) {
     const auto e = parse_endpoint(text);
     ASSERT_TRUE(e) << text;
     EXPECT_EQ(to_string(*e), text);
   }
-  EXPECT_EQ(parse_endpoint("[fe80::1%eth0]:1")->host, "fe80::1%eth0");
 }
 
 TEST(endpoint, wrong_ones_say_why) {
