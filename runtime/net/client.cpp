@@ -1,0 +1,333 @@
+#include "runtime/net/client.hpp"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <deque>
+
+#include "messages/check.hpp"
+#include "runtime/net/client_lane.hpp"
+
+namespace blixard::net {
+namespace {
+
+constexpr std::uint64_t ns_per_ms = 1'000'000;
+constexpr std::uint64_t never = UINT64_MAX;
+constexpr std::uint64_t slot_bits = 24;  // of a call id: which slot; the rest counts its uses
+
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
+}
+
+struct slot {
+  repl::call_id id = 0;  // 0: free
+  std::uint64_t uses = 0;
+  repl::request request;
+  repl::reply_fn done;
+  std::size_t lane = 0;
+  std::uint64_t deadline_ns = never;
+  bool appended = false;           // its bytes are in the lane's stream
+  std::uint64_t stream_start = 0;  // where
+};
+
+/// What a lane does besides moving bytes: which address, and who waits for it.
+struct route {
+  std::size_t address = 0;            // that is tried, or connected
+  std::size_t tries_left = 0;         // in this round
+  std::uint64_t deadline_ns = never;  // of the connect and the hello
+  std::deque<repl::call_id> waiting;  // not in the stream yet
+  std::string failures;               // of this round, for the message
+};
+
+}  // namespace
+
+class client::impl {
+ public:
+  explicit impl(client_options options) : options_(std::move(options)) {
+    CHECK(!options_.addresses.empty());
+    CHECK_GE(options_.lanes, std::size_t{1});
+    epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+    CHECK_GE(epoll_, 0);
+    lanes_.reserve(options_.lanes);
+    for (std::size_t i = 0; i < options_.lanes; ++i) {
+      lanes_.emplace_back(epoll_, static_cast<std::uint32_t>(i), options_.max_frame_bytes);
+      routes_.emplace_back();
+      routes_.back().address = i % options_.addresses.size();
+    }
+  }
+  ~impl() {
+    lanes_.clear();
+    ::close(epoll_);
+  }
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
+
+  repl::call_id submit(const repl::request& r, std::size_t lane, repl::reply_fn done) {
+    const auto index = take_slot();
+    auto& s = slots_[index];
+    s.id = ++s.uses << slot_bits | index;
+    s.request = r;
+    s.done = std::move(done);
+    s.lane = lane % lanes_.size();
+    s.deadline_ns = now_ns() + r.timeout_ms * ns_per_ms;
+    s.appended = false;
+    next_deadline_ns_ = std::min(next_deadline_ns_, s.deadline_ns);
+    ++outstanding_;
+    if (lanes_[s.lane].state() == lane_state::ready && routes_[s.lane].waiting.empty())
+      append(s);
+    else
+      routes_[s.lane].waiting.push_back(s.id);
+    return s.id;
+  }
+
+  void cancel(repl::call_id id) {
+    if (auto* s = find(id)) free_slot(*s);
+  }
+
+  void process() {
+    std::array<epoll_event, 64> events;
+    const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 0);
+    for (int i = 0; i < n; ++i) serve(events[static_cast<std::size_t>(i)]);
+    const auto now = now_ns();
+    if (now >= next_deadline_ns_) expire(now);
+    for (std::size_t i = 0; i < lanes_.size(); ++i) advance(i);
+    call_back();
+  }
+
+  /// Milliseconds until process() is due; -1: only when something is readable.
+  [[nodiscard]] int wait_ms() const {
+    if (!finished_.empty()) return 0;
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      if (lanes_[i].wants_flush()) return 0;
+      if (lanes_[i].state() == lane_state::idle && !routes_[i].waiting.empty()) return 0;
+    }
+    if (next_deadline_ns_ == never) return -1;
+    const auto now = now_ns();
+    if (now >= next_deadline_ns_) return 0;
+    return static_cast<int>(
+        std::min<std::uint64_t>((next_deadline_ns_ - now) / ns_per_ms + 1, 3'600'000));
+  }
+
+  [[nodiscard]] int epoll_fd() const noexcept { return epoll_; }
+  [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
+  [[nodiscard]] node_id peer() const noexcept { return lanes_[0].peer(); }
+
+ private:
+  std::size_t take_slot() {
+    if (free_.empty()) {
+      slots_.emplace_back();
+      CHECK_LT(slots_.size(), std::size_t{1} << slot_bits);
+      return slots_.size() - 1;
+    }
+    const auto index = free_.back();
+    free_.pop_back();
+    return index;
+  }
+
+  slot* find(repl::call_id id) {
+    const auto index = id & ((std::uint64_t{1} << slot_bits) - 1);
+    if (id == 0 || index >= slots_.size() || slots_[index].id != id) return nullptr;
+    return &slots_[index];
+  }
+
+  repl::reply_fn free_slot(slot& s) {
+    free_.push_back(s.id & ((std::uint64_t{1} << slot_bits) - 1));
+    s.id = 0;
+    s.deadline_ns = never;
+    s.request.body = {};
+    --outstanding_;
+    return std::exchange(s.done, {});
+  }
+
+  void append(slot& s) {
+    const auto now = now_ns();
+    const auto left = s.deadline_ns > now ? (s.deadline_ns - now) / ns_per_ms : 0;
+    s.stream_start = lanes_[s.lane].append(
+        {.kind = s.request.kind,
+         .cls = priority::normal,
+         .length = static_cast<std::uint32_t>(s.request.body.size()),
+         .deadline_ms = static_cast<std::uint32_t>(std::max<std::uint64_t>(left, 1)),
+         .request = request_id{s.id},
+         .target = s.request.target},
+        s.request.body.bytes());
+    s.appended = true;
+  }
+
+  /// Ends a request with an error; its callback runs at the end of process().
+  void fail(slot& s, error e) { finished_.push_back({free_slot(s), std::move(e)}); }
+
+  void call_back() {
+    // Callbacks may submit, and those may fail at once: only what is here now is called.
+    auto batch = std::exchange(finished_, {});
+    for (auto& [done, e] : batch)
+      if (done) done(tl::unexpected(std::move(e)));
+  }
+
+  void serve(const epoll_event& event) {
+    const std::size_t i = event.data.u32;
+    auto& lane = lanes_[i];
+    if (lane.state() == lane_state::idle) return;  // closed by an earlier event of this turn
+    const bool connecting = lane.state() == lane_state::connecting;
+    if (connecting || (event.events & EPOLLOUT) != 0)
+      if (auto ok = lane.writable(); !ok) return lose(i, ok.error());
+    if (connecting || (event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) == 0) return;
+    if (auto ok = lane.readable(); !ok) return lose(i, ok.error());
+    receive(i);
+  }
+
+  void receive(std::size_t i) {
+    while (true) {
+      auto next = lanes_[i].next_frame();
+      if (!next) return lose(i, next.error());
+      if (!*next) return;
+      const auto& [header, body] = **next;
+      auto* s = find(header.request.value());
+      if (header.kind != frame_kind::answer || s == nullptr || s->lane != i) continue;
+      const auto done = free_slot(*s);
+      if (done) done(body);
+    }
+  }
+
+  /// The connection is gone: what may have left fails, the rest waits for the next address.
+  void lose(std::size_t i, const std::string& why) {
+    auto& r = routes_[i];
+    const auto& address = options_.addresses[r.address];
+    const bool was_ready = lanes_[i].state() == lane_state::ready;
+    std::vector<repl::call_id> unsent;
+    for (auto& s : slots_) {
+      if (s.id == 0 || s.lane != i || !s.appended) continue;
+      if (s.stream_start >= lanes_[i].written()) {
+        s.appended = false;
+        unsent.push_back(s.id);
+      } else {
+        fail(s, make_error(errc::connection_lost,
+                           "the connection to " + to_string(address) + " was lost: " + why));
+      }
+    }
+    std::ranges::sort(unsent);
+    r.waiting.insert(r.waiting.begin(), unsent.begin(), unsent.end());
+    lanes_[i].close();
+    if (was_ready) r.tries_left = 0;  // a new round begins with the next address
+    r.failures += (r.failures.empty() ? "" : "; ") + to_string(address) + ": " + why;
+    r.address = (r.address + 1) % options_.addresses.size();
+    if (!was_ready && r.tries_left == 0) give_up(i);
+  }
+
+  /// Every address was tried: what waits fails, surely unsent.
+  void give_up(std::size_t i) {
+    auto& r = routes_[i];
+    for (const auto id : std::exchange(r.waiting, {}))
+      if (auto* s = find(id))
+        fail(*s, make_error(errc::unavailable, "no node can be reached (" + r.failures + ")",
+                            "is a node running there? --connect HOST:PORT names others"));
+    r.failures.clear();
+  }
+
+  /// Starts, continues or flushes a lane, as its state asks for.
+  void advance(std::size_t i) {
+    auto& lane = lanes_[i];
+    auto& r = routes_[i];
+    if (lane.state() == lane_state::ready) {
+      r.tries_left = 0;
+      r.failures.clear();
+      r.deadline_ns = never;
+      for (const auto id : std::exchange(r.waiting, {}))
+        if (auto* s = find(id)) append(*s);
+      if (lane.wants_flush())
+        if (auto ok = lane.flush(); !ok) lose(i, ok.error());
+    }
+    std::erase_if(r.waiting, [this](repl::call_id id) { return find(id) == nullptr; });
+    if (lane.state() == lane_state::idle && !r.waiting.empty()) connect(i);
+  }
+
+  void connect(std::size_t i) {
+    auto& r = routes_[i];
+    if (r.tries_left == 0) {
+      r.tries_left = options_.addresses.size();
+      r.failures.clear();
+    }
+    while (lanes_[i].state() == lane_state::idle && r.tries_left > 0) {
+      --r.tries_left;
+      r.deadline_ns = now_ns() + options_.connect_timeout_ms * ns_per_ms;
+      next_deadline_ns_ = std::min(next_deadline_ns_, r.deadline_ns);
+      if (auto ok = lanes_[i].start(options_.addresses[r.address]); !ok) lose(i, ok.error());
+    }
+  }
+
+  /// Ends what is late, and finds the next time to look.
+  void expire(std::uint64_t now) {
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      const auto state = lanes_[i].state();
+      const bool opening = state == lane_state::connecting || state == lane_state::greeting;
+      if (opening && now >= routes_[i].deadline_ns) lose(i, "no answer in time");
+    }
+    next_deadline_ns_ = never;
+    for (auto& s : slots_) {
+      if (s.id != 0 && now >= s.deadline_ns) {
+        if (s.appended)
+          fail(s, make_error(errc::timeout,
+                             "no answer within " + std::to_string(s.request.timeout_ms) + " ms"));
+        else
+          fail(s, make_error(errc::unavailable, "no node was reached within " +
+                                                    std::to_string(s.request.timeout_ms) + " ms" +
+                                                    (routes_[s.lane].failures.empty()
+                                                         ? ""
+                                                         : " (" + routes_[s.lane].failures + ")")));
+      }
+      if (s.id != 0) next_deadline_ns_ = std::min(next_deadline_ns_, s.deadline_ns);
+    }
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      const auto state = lanes_[i].state();
+      if (state == lane_state::connecting || state == lane_state::greeting)
+        next_deadline_ns_ = std::min(next_deadline_ns_, routes_[i].deadline_ns);
+    }
+  }
+
+  struct finished {
+    repl::reply_fn done;
+    error why;
+  };
+
+  client_options options_;
+  int epoll_ = -1;
+  std::vector<client_lane> lanes_;
+  std::vector<route> routes_;
+  std::deque<slot> slots_;  // never moves: callbacks may submit
+  std::vector<std::uint64_t> free_;
+  std::vector<finished> finished_;
+  std::size_t outstanding_ = 0;
+  std::uint64_t next_deadline_ns_ = never;
+};
+
+client::client(client_options options) : impl_(std::make_unique<impl>(std::move(options))) {}
+client::~client() = default;
+
+repl::call_id client::submit(const repl::request& r, repl::reply_fn done) {
+  return impl_->submit(r, 0, std::move(done));
+}
+repl::call_id client::submit(const repl::request& r, std::size_t lane, repl::reply_fn done) {
+  return impl_->submit(r, lane, std::move(done));
+}
+void client::cancel(repl::call_id id) { impl_->cancel(id); }
+int client::wait_fd() const { return impl_->epoll_fd(); }
+int client::wait_ms() const { return impl_->wait_ms(); }
+void client::process() { impl_->process(); }
+
+void client::poll(int timeout_ms) {
+  const int own = impl_->wait_ms();
+  const int wait = own < 0 ? timeout_ms : timeout_ms < 0 ? own : std::min(own, timeout_ms);
+  pollfd p{.fd = impl_->epoll_fd(), .events = POLLIN, .revents = 0};
+  if (wait != 0) ::poll(&p, 1, wait);
+  impl_->process();
+}
+
+std::size_t client::outstanding() const noexcept { return impl_->outstanding(); }
+node_id client::connected_node() const noexcept { return impl_->peer(); }
+
+}  // namespace blixard::net
