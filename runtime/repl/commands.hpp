@@ -45,7 +45,7 @@ struct flag_spec {
 enum class action : std::uint8_t {
   request,  // build() makes it
   wait_vm,  // polls `vm show` until the phase is reached
-  follow,   // `vm logs --follow`
+  follow,   // `vm logs`: one request, with --follow one after the other
   help,
   watch,
   timing,
@@ -96,6 +96,9 @@ struct command_spec {
 /// All commands, in the order of the documentation.
 [[nodiscard]] std::span<const command_spec> command_table();
 
+/// Flags that every command takes besides its own: -o table|json, --timeout S.
+[[nodiscard]] std::span<const flag_spec> common_flags();
+
 /// Splits a line like a shell: blanks separate, '…' and "…" quote, \ escapes (inside "…" only " and
 /// \), # at the start of a word begins a comment. Errors: errc::invalid_argument (a quote that is
 /// not closed, a trailing backslash).
@@ -109,6 +112,12 @@ struct command_spec {
 
 /// Help for one command ("vm create"), one group ("vm"), or all (empty). Errors: unknown topic.
 [[nodiscard]] tl::expected<std::string, error> help_text(std::span<const std::string> topic);
+
+/// The words of `choices` ("on|off").
+[[nodiscard]] std::vector<std::string> split_choices(std::string_view choices);
+
+/// "vm stop NAME [--force] [--tenant T]".
+[[nodiscard]] std::string usage_of(const command_spec& c);
 
 /// Exit code of `ctl` for an answer's code (CLIENT "`ctl` exit codes").
 [[nodiscard]] int ctl_exit_code(errc code) noexcept;

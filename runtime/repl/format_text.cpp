@@ -1,0 +1,273 @@
+// Answers for people: short, aligned, in units; what is wrong stands where it is seen.
+#include <algorithm>
+
+#include "runtime/base/units.hpp"
+#include "runtime/repl/format.hpp"
+#include "runtime/repl/shapes.hpp"
+#include "runtime/repl/text_table.hpp"
+
+namespace blixard::repl {
+namespace {
+
+std::string dash_if(bool nothing, std::string text) { return nothing ? "-" : std::move(text); }
+
+std::string used_of(std::uint64_t used, std::uint64_t total) {
+  return std::to_string(used) + "/" + std::to_string(total);
+}
+std::string size_used_of(std::uint64_t used, std::uint64_t total) {
+  return format_size(used) + "/" + format_size(total);
+}
+
+std::string labels_text(const google::protobuf::RepeatedPtrField<pb::Label>& labels) {
+  std::string out;
+  for (const auto& l : labels) out += (out.empty() ? "" : " ") + l.key() + "=" + l.value();
+  return out;
+}
+
+std::string backend_text(const pb::Vm& vm) {
+  auto out = backend_name(vm.backend() != pb::BACKEND_AUTO ? vm.backend() : vm.spec().backend());
+  return vm.accelerator().empty() ? out : out + " (" + vm.accelerator() + ")";
+}
+
+std::string shown_name(const pb::VmSpec& spec) {
+  const bool plain = spec.tenant().empty() || spec.tenant() == "default";
+  return plain ? spec.name() : spec.tenant() + "/" + spec.name();
+}
+
+std::string rejected_text(const google::protobuf::RepeatedPtrField<pb::NodeReason>& rejected) {
+  std::string out;
+  for (const auto& r : rejected) {
+    out += "  node " + std::to_string(r.node()) + ": ";
+    for (int i = 0; i < r.reasons_size(); ++i)
+      out += (i == 0 ? "" : "; ") + printable(r.reasons(i));
+    out += "\n";
+  }
+  return out;
+}
+
+std::string vms_text(const pb::VmItems& items) {
+  if (items.vms().empty()) return "no VMs\n";
+  text_table table(
+      {"NAME", "PHASE", ">NODE", "BACKEND", ">VCPUS", ">MEMORY", ">RESTARTS", "REASON"});
+  for (const auto& vm : items.vms())
+    table.add({shown_name(vm.spec()), phase_name(vm.phase()),
+               dash_if(vm.node() == 0, std::to_string(vm.node())), backend_text(vm),
+               std::to_string(vm.spec().vcpus()), format_size(vm.spec().memory_bytes()),
+               std::to_string(vm.restarts()), vm.reason()});
+  return table.str();
+}
+
+/// Says in one line why a VM is not what was asked for.
+std::string not_running_text(const pb::Vm& vm) {
+  if (!vm.reason().empty()) return vm.reason();
+  if (vm.desired() == pb::DESIRED_RUNNING && vm.phase() == pb::PHASE_PENDING)
+    return "no node has room for it yet";
+  if (vm.desired() == pb::DESIRED_STOPPED && vm.phase() == pb::PHASE_STOPPED)
+    return "it was told to stop; vm start " + vm.spec().name() + " starts it";
+  if (vm.desired() == pb::DESIRED_PAUSED && vm.phase() == pb::PHASE_PAUSED)
+    return "it was told to pause; vm resume " + vm.spec().name() + " lets it go on";
+  return {};
+}
+
+std::string restart_text(const pb::RestartPolicy& p) {
+  return std::to_string(p.max_restarts()) + " times, after " + std::to_string(p.backoff_seconds()) +
+         " s and twice as long each time, up to " + std::to_string(p.backoff_max_seconds()) + " s";
+}
+
+void add_image(const pb::VmSpec& spec, text_fields& f) {
+  if (spec.has_qemu()) {
+    f.add("kernel", spec.qemu().kernel());
+    f.add("initrd", spec.qemu().initrd());
+    f.add("append", spec.qemu().append());
+    f.add("disk image", spec.qemu().disk_image());
+  }
+  std::string command;
+  for (const auto& word : spec.process().argv())
+    command += (command.empty() ? "" : " ") + quote_word(word);
+  f.add("command", command);
+}
+
+std::string vm_text(const pb::Vm& vm) {
+  const auto& spec = vm.spec();
+  text_fields f;
+  f.add("name", shown_name(spec));
+  f.add("phase", phase_name(vm.phase()));
+  if (vm.phase() != pb::PHASE_RUNNING) f.add("why", not_running_text(vm));
+  f.add("desired", desired_name(vm.desired()));
+  f.add("node", dash_if(vm.node() == 0, std::to_string(vm.node())));
+  f.add("backend", backend_text(vm));
+  f.add("pid", vm.pid() == 0 ? "" : std::to_string(vm.pid()));
+  f.add("vcpus", std::to_string(spec.vcpus()));
+  f.add("memory", format_size(spec.memory_bytes()));
+  f.add("disk", spec.disk_bytes() == 0 ? "" : format_size(spec.disk_bytes()));
+  add_image(spec, f);
+  f.add("labels", labels_text(spec.labels()));
+  f.add("restarts", spec.has_restart() ? restart_text(spec.restart()) : "");
+  f.add("id", std::to_string(vm.id()) + ", generation " + std::to_string(vm.generation()));
+  auto out = f.str() + rejected_text(vm.rejected());
+  if (!vm.fix().empty()) out += "fix: " + printable(vm.fix()) + "\n";
+  return out;
+}
+
+std::string vm_line(const pb::Vm& vm) {
+  std::string out = shown_name(vm.spec()) + ": " + phase_name(vm.phase());
+  if (vm.node() != 0) out += " on node " + std::to_string(vm.node());
+  if (const auto why = vm.phase() == pb::PHASE_RUNNING ? "" : vm.reason(); !why.empty())
+    out += " (" + printable(why) + ")";
+  out += "\n" + rejected_text(vm.rejected());
+  if (!vm.fix().empty()) out += "fix: " + printable(vm.fix()) + "\n";
+  return out;
+}
+
+std::string nodes_text(const pb::NodeItems& items) {
+  text_table table(
+      {">ID", "NAME", "ADDRESS", "STATE", ">VCPUS", ">MEMORY", ">DISK", "BACKENDS", "LABELS"});
+  for (const auto& n : items.nodes()) {
+    std::string backends;
+    for (const auto b : n.backends())
+      backends += (backends.empty() ? "" : ",") + backend_name(static_cast<pb::Backend>(b));
+    if (!n.accelerator().empty()) backends += " (" + n.accelerator() + ")";
+    table.add({std::to_string(n.id()), n.name(), n.address(), state_name(n.state()),
+               used_of(n.allocated().vcpus(), n.capacity().vcpus()),
+               size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
+               size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()), backends,
+               labels_text(n.labels())});
+  }
+  return table.str();
+}
+
+std::string summary_text(const pb::Summary& s) {
+  std::string vms;
+  for (int i = 0; i < s.vms_by_phase_size(); ++i)
+    if (s.vms_by_phase(i) != 0)
+      vms += (vms.empty() ? "" : ", ") + std::to_string(s.vms_by_phase(i)) + " " +
+             phase_name(static_cast<pb::Phase>(i));
+  text_fields f;
+  f.add("nodes",
+        std::to_string(s.nodes_healthy()) + " of " + std::to_string(s.nodes_total()) + " healthy");
+  f.add("vcpus", used_of(s.used().vcpus(), s.total().vcpus()));
+  f.add("memory", size_used_of(s.used().memory_bytes(), s.total().memory_bytes()));
+  f.add("vms", vms.empty() ? "none" : vms);
+  return f.str();
+}
+
+std::string cluster_hex(std::uint64_t id) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  for (int shift = 60; shift >= 0; shift -= 4) out += digits[id >> shift & 15];
+  return out;
+}
+
+std::string status_text(const pb::ClusterStatus& s) {
+  text_fields head;
+  head.add("cluster", cluster_hex(s.cluster_id()));
+  head.add("leader", s.leader() == 0 ? "none" : "node " + std::to_string(s.leader()));
+  head.add("term", std::to_string(s.term()));
+  head.add("commit", std::to_string(s.commit_index()));
+  head.add("applied", std::to_string(s.applied_index()));
+  text_table table({">ID", "ADDRESS", "ROLE", "STATE", ">MATCH", "LINK", ">RTT", "VERSION"});
+  for (const auto& m : s.members())
+    table.add({std::to_string(m.id()), m.address(), m.role(), m.state(),
+               dash_if(m.match_index() == 0, std::to_string(m.match_index())),
+               dash_if(m.quality().empty(), m.quality()),
+               dash_if(m.rtt_us() == 0, format_duration_ns(std::uint64_t{m.rtt_us()} * 1000)),
+               m.version()});
+  auto out = head.str();
+  if (s.has_summary()) out += summary_text(s.summary());
+  return out + "\n" + table.str();
+}
+
+std::string decision_text(const pb::Decision& d, const command_result& r, std::string_view name) {
+  std::string out = std::string(name) + ": ";
+  out += d.node() == 0 ? "fits nowhere" : "node " + std::to_string(d.node());
+  out += " (at index " + to_string(r.index) + ")\n";
+  for (const auto& c : d.candidates()) {
+    char score[32];
+    std::snprintf(score, sizeof score, "%.3f", c.score());
+    out += "  node " + std::to_string(c.node()) + ": score " + score + "\n";
+  }
+  out += rejected_text(d.rejected());
+  if (!d.fix().empty()) out += "fix: " + printable(d.fix()) + "\n";
+  return out;
+}
+
+std::string caches_text(const pb::CacheStats& stats) {
+  text_table table({"CACHE", ">HITS", ">MISSES", ">HIT RATE", ">SIZE", ">EVICTED", ">INVALIDATED",
+                    ">WAITED", ">IN FLIGHT"});
+  for (const auto& c : stats.caches()) {
+    const auto asked = c.hits() + c.misses();
+    table.add({c.name(), std::to_string(c.hits()), std::to_string(c.misses()),
+               dash_if(asked == 0, std::to_string(asked == 0 ? 0 : c.hits() * 100 / asked) + "%"),
+               used_of(c.size(), c.capacity()), std::to_string(c.evictions()),
+               std::to_string(c.invalidations()), std::to_string(c.waited()),
+               std::to_string(c.in_flight())});
+  }
+  return table.str();
+}
+
+std::string kv_items_text(const pb::KvItems& items) {
+  if (items.items().empty()) return "no keys\n";
+  text_table table({"KEY", ">VERSION", "VALUE"});
+  for (const auto& item : items.items()) {
+    constexpr std::size_t shown = 60;
+    auto value = item.value().substr(0, shown);
+    if (item.value().size() > shown) value += "... (" + format_size(item.value().size()) + ")";
+    table.add({item.key(), std::to_string(item.version()), value});
+  }
+  auto out = table.str();
+  if (items.truncated()) out += "there are more; ask by a longer prefix\n";
+  return out;
+}
+
+std::string kv_text(const command_result& r, const invocation& inv) {
+  const auto& item = r.answer->kv();
+  if (inv.spec->verb == "get") return item.value() + "\n";  // the value alone: made for pipes
+  return "ok, version " + std::to_string(item.version()) + " (index " + to_string(r.index) + ")\n";
+}
+
+std::string lines_text(const pb::TextLines& lines) {
+  std::string out;
+  for (const auto& line : lines.lines()) out += line + "\n";
+  return out;
+}
+
+std::string done_text(const command_result& r) {
+  return r.index ? "ok (index " + to_string(r.index) + ")\n" : "ok\n";
+}
+
+}  // namespace
+
+std::string render_text(const command_result& r, const invocation& inv) {
+  if (!r.answer) return r.text;
+  const auto& a = *r.answer;
+  switch (a.result_case()) {
+    case pb::Answer::kKv:
+      return kv_text(r, inv);
+    case pb::Answer::kKvItems:
+      return kv_items_text(a.kv_items());
+    case pb::Answer::kVm:
+      return inv.spec->verb == "show" ? vm_text(a.vm()) : vm_line(a.vm());
+    case pb::Answer::kVms:
+      return vms_text(a.vms());
+    case pb::Answer::kDecision:
+      return decision_text(a.decision(), r, inv.arg(0));
+    case pb::Answer::kLines:
+      return lines_text(a.lines());
+    case pb::Answer::kNodes:
+      return nodes_text(a.nodes());
+    case pb::Answer::kStatus:
+      return status_text(a.status());
+    case pb::Answer::kDigest:
+      return a.digest().digest() + "  at index " + std::to_string(a.digest().index()) + "\n";
+    case pb::Answer::kCaches:
+      return caches_text(a.caches());
+    case pb::Answer::kJoined:
+      return "joined cluster " + cluster_hex(a.joined().cluster_id()) + "\n";
+    case pb::Answer::kDone:
+    case pb::Answer::RESULT_NOT_SET:
+      return done_text(r);
+  }
+  return {};
+}
+
+}  // namespace blixard::repl

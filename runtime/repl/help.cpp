@@ -1,0 +1,96 @@
+// Help: made from the command table alone.
+#include <algorithm>
+
+#include "runtime/base/suggest.hpp"
+#include "runtime/repl/commands.hpp"
+
+namespace blixard::repl {
+namespace {
+
+std::string row(const std::string& left, std::string_view right, std::size_t width) {
+  return "  " + left + std::string(left.size() < width ? width - left.size() : 1, ' ') +
+         std::string(right) + "\n";
+}
+
+std::string flag_usage(const flag_spec& f) {
+  return std::string(f.name) + (f.value.empty() ? "" : " ") + std::string(f.value);
+}
+
+std::string flag_rows(std::span<const flag_spec> flags) {
+  std::size_t width = 0;
+  for (const auto& f : flags) width = std::max(width, flag_usage(f).size() + 2);
+  std::string out;
+  for (const auto& f : flags) {
+    std::string help(f.help);
+    if (f.repeated) help += " (may be repeated)";
+    out += row(flag_usage(f), help, width);
+  }
+  return out;
+}
+
+std::string command_help(const command_spec& c) {
+  std::string out = usage_of(c) + "\n\n  " + std::string(c.summary) + "\n";
+  if (!c.flags.empty()) out += "\nFlags\n" + flag_rows(c.flags);
+  for (const auto& f : c.flags)
+    if (!f.choices.empty()) {
+      auto choices = split_choices(f.choices);
+      out += "\n" + std::string(f.name) + ": ";
+      for (std::size_t i = 0; i < choices.size(); ++i) out += (i == 0 ? "" : ", ") + choices[i];
+      out += "\n";
+    }
+  return out + "\nExample\n  " + std::string(c.example) + "\n";
+}
+
+std::string group_help(std::string_view group) {
+  std::string out;
+  for (const auto& c : command_table())
+    if (c.group == group) out += row(c.name(), c.summary, 18);
+  return out;
+}
+
+std::string overview() {
+  std::string out;
+  std::vector<std::string_view> seen;
+  for (const auto& c : command_table()) {
+    const bool tool = c.group.empty() || c.group == "wait" || c.group == "cache";
+    const std::string_view group = tool ? "tools" : c.group;
+    if (std::ranges::find(seen, group) == seen.end()) {
+      out += (seen.empty() ? "" : "\n") + std::string(group) + "\n";
+      seen.push_back(group);
+    }
+    out += row(c.name(), c.summary, 18);
+  }
+  return out + "\nEvery command takes\n" + flag_rows(common_flags()) +
+         "\nhelp COMMAND says more. Words that hold blanks are quoted as in a shell.\n";
+}
+
+}  // namespace
+
+std::string usage_of(const command_spec& c) {
+  std::string out = c.name();
+  for (const auto& a : c.args) {
+    const std::string name = std::string(a.name) + (a.rest ? "..." : "");
+    out += a.optional ? " [" + name + "]" : " " + name;
+  }
+  for (const auto& f : c.flags) out += " [" + flag_usage(f) + "]" + (f.repeated ? "..." : "");
+  return out;
+}
+
+tl::expected<std::string, error> help_text(std::span<const std::string> topic) {
+  if (topic.empty()) return overview();
+  std::string wanted;
+  for (const auto& word : topic) wanted += (wanted.empty() ? "" : " ") + word;
+  std::vector<std::string> names;
+  for (const auto& c : command_table()) {
+    if (c.name() == wanted) return command_help(c);
+    names.push_back(c.name());
+    if (!c.group.empty()) names.emplace_back(c.group);
+  }
+  if (topic.size() == 1)
+    if (auto rows = group_help(topic[0]); !rows.empty()) return rows;
+  auto hint = did_you_mean(wanted, names);
+  return tl::unexpected(make_error(errc::invalid_argument, "there is no command " + wanted,
+                                   hint.empty() ? "try help" : std::move(hint)));
+}
+
+}  // namespace blixard::repl
