@@ -47,6 +47,7 @@ struct damage {
   std::string file;          // path below the data directory
   std::uint64_t offset = 0;  // bytes into it
   std::string what;          // for a person
+  bool repairable = true;    // by the peers; false: term and vote are lost, too (exit 10)
 };
 
 /// What a restart finds. `entries` refer to the buffers that the segments were read into.
@@ -119,7 +120,7 @@ class store {
   /// Entries below `first` are needed no more. Drops whole segments; keeps what the older of the
   /// kept snapshots needs to be of use.
   [[nodiscard]] virtual result<void> compact(log_index first) = 0;
-  /// The oldest entry on disk (last_index + 1 where there is none).
+  /// No entry below this one is on disk (last_index + 1 where there is none at all).
   [[nodiscard]] virtual log_index first_index() const noexcept = 0;
   [[nodiscard]] virtual log_index last_index() const noexcept = 0;
 
