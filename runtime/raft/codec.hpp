@@ -42,12 +42,13 @@ struct decoded_message {
   snapshot_chunk chunk;
 };
 
-/// Bytes that encode() will produce in all pieces together.
-[[nodiscard]] std::size_t encoded_size(const message& m);
+/// Bytes of the head buffer that encode() needs for `m`.
+[[nodiscard]] std::size_t head_size(const message& m);
 
-/// Appends the wire form of `m` to `pieces`; returns its size in bytes. A snapshot goes whole, as a
-/// single chunk. `pieces` keeps its capacity across calls if the caller clears it.
-std::size_t encode(const message& m, std::vector<slice>& pieces);
+/// Appends the wire form of `m` to `pieces`; returns its size in bytes. `head` is an unshared
+/// buffer of at least head_size(m) bytes (from a pool, say); null: one is made. A snapshot goes
+/// whole, as a single chunk. `pieces` keeps its capacity if the caller clears it.
+std::size_t encode(const message& m, std::vector<slice>& pieces, ref<buffer> head = nullptr);
 
 /// As encode(), for one chunk of a snapshot message.
 std::size_t encode_chunk(const message& m, const snapshot_chunk& chunk, std::vector<slice>& pieces);
@@ -55,6 +56,9 @@ std::size_t encode_chunk(const message& m, const snapshot_chunk& chunk, std::vec
 /// Reads one message. errc::invalid_argument for anything that is not a well-formed message with
 /// known enum values and contiguous entries. Unknown fields are skipped, as Protobuf does.
 [[nodiscard]] tl::expected<decoded_message, error> decode(const slice& body);
+/// As decode(), into `out`, whose entry list keeps its capacity. After an error `out` is
+/// unspecified.
+[[nodiscard]] tl::expected<void, error> decode_into(const slice& body, decoded_message& out);
 
 /// pb::ConfChange.
 [[nodiscard]] slice encode_conf_change(const conf_change& change);

@@ -19,11 +19,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "messages/entry.hpp"
+#include "runtime/raft/gate.hpp"
+#include "runtime/raft/log.hpp"
 #include "runtime/raft/message.hpp"
+#include "runtime/raft/ring.hpp"
+#include "runtime/raft/tracker.hpp"
 #include "runtime/raft/types.hpp"
 
 namespace blixard::raft {
@@ -103,18 +108,172 @@ class core {
   [[nodiscard]] bool is_leader() const noexcept { return role_ == raft::role::leader; }
   [[nodiscard]] node_id lead() const noexcept { return lead_; }
   [[nodiscard]] blixard::term current_term() const noexcept { return term_; }
-  [[nodiscard]] log_index commit() const noexcept;
-  [[nodiscard]] log_index applied() const noexcept;
-  [[nodiscard]] const conf_state& configuration() const noexcept;
+  [[nodiscard]] log_index commit() const noexcept { return commit_; }
+  [[nodiscard]] log_index applied() const noexcept { return applied_; }
+  [[nodiscard]] const conf_state& configuration() const noexcept { return tracker_.conf(); }
+  /// The log in memory: for tests, tools and the driver's bookkeeping.
+  [[nodiscard]] const entry_log& log() const noexcept { return log_; }
+  /// Sets the running election timeout, until it is drawn anew at the next reset.
+  void set_election_timeout(std::uint32_t ticks) noexcept { election_timeout_ = ticks; }
 
   /// Everything at once, for people and tests. Allocates.
   [[nodiscard]] raft::status status() const;
 
  private:
+  // Who asked for a read that a quorum round has to confirm first.
+  struct waiting_read {
+    std::uint64_t round = 0;  // acknowledgements of this round or a later one confirm it
+    node_id from;             // this node, or the follower that asked
+    std::uint64_t context = 0;
+    std::uint64_t nonce = 0;
+    log_index index;
+  };
+  struct forwarded_read {
+    std::uint64_t context = 0;
+    std::uint64_t nonce = 0;
+  };
+  struct vote_record {
+    node_id from;
+    bool granted = false;
+  };
+  // In lease mode: when a round was sent, so that its acknowledgement dates a promise.
+  struct sent_round {
+    std::uint64_t round = 0;
+    std::uint64_t at = 0;
+  };
+
+  // core.cpp: start, time, dispatch
+  void load(const disk_state& disk, log_index applied);
+  void tick_leader();
+  [[nodiscard]] bool settle_term(const message& m);
+  void answer_stale(const message& m);
+  tl::expected<void, refusal> dispatch(message& m);
+  tl::expected<void, refusal> dispatch_response(const message& m);
+  message& send(message_type type, node_id to);
+
+  // core_election.cpp
+  [[nodiscard]] std::uint32_t draw_timeout();
+  [[nodiscard]] bool may_campaign() const;
+  [[nodiscard]] bool in_lease() const noexcept;
+  void start_prevote();
+  void start_election(bool force);
+  void request_votes(message_type type, bool force, persist_seq after);
+  void record_vote(node_id from, bool granted);
+  void on_vote_request(const message& m);
+  void on_vote_response(const message& m);
+  void on_timeout_now();
+  void enter_term(blixard::term t);
+  void clear_leadership();
+  void become_follower(blixard::term t, node_id lead);
+  void become_leader();
+  void follow(node_id lead);
+  tl::expected<void, refusal> start_transfer(node_id target);
+  void finish_transfer_if_caught_up(const progress& p);
+
+  // core_replication.cpp
+  tl::expected<log_index, refusal> may_append(std::size_t bytes) const;
+  log_index append_own(entry_kind kind, slice data);
+  void on_forwarded_proposals(message& m);
+  tl::expected<void, refusal> on_append(message& m);
+  log_index store_entries(message& m);
+  void acknowledge(node_id to, log_index match);
+  void on_heartbeat(const message& m);
+  void on_snapshot(const message& m);
+  void install(const std::shared_ptr<const snapshot>& snap);
+  void on_append_response(const message& m);
+  void on_accepted(progress& p, log_index match);
+  void on_heartbeat_response(const message& m);
+  void commit_to(log_index index);
+  void maybe_commit();
+  void replicate();
+  void replicate_to(progress& p);
+  std::uint64_t send_append(progress& p, bool with_entries);
+  void send_snapshot(progress& p);
+
+  // core_read.cpp
+  [[nodiscard]] bool lease_valid() const;
+  void admit_read(const waiting_read& read);
+  void answer_read(const waiting_read& read);
+  void answer_confirmed_reads();
+  void send_heartbeats();
+  void on_round_acknowledged(progress& p, std::uint64_t round);
+  void on_read_request(const message& m);
+  void on_read_response(const message& m);
+
+  // core_conf.cpp
+  [[nodiscard]] bool conf_change_allowed(const conf_change& change) const;
+  log_index append_conf(const conf_change& change, slice encoded);
+  bool apply_conf_entry(log_index index);
+  void use_conf(conf_state conf);
+  void after_conf_applied(log_index change);
+  void maybe_auto_leave();
+  void step_down_if_removal_known();
+
+  // core_output.cpp
+  [[nodiscard]] log_index committable() const noexcept;
+  void take_writes(output& out);
+  void take_committed(output& out);
+  void take_changes(output& out);
+  [[nodiscard]] std::vector<entry> spare_entries();
+  void recycle(output& out);
+  [[nodiscard]] hard_state hard() const noexcept { return {term_, vote_, commit_}; }
+  [[nodiscard]] bool committed_in_term() const noexcept {
+    return is_leader() && commit_ >= term_start_;
+  }
+
   config config_;
+  entry_log log_;
+  raft::tracker tracker_;
+  persist_gate gate_;
+  std::uint64_t random_;  // state of the generator behind the timeouts
+
+  blixard::term term_;
+  node_id vote_;
+  log_index commit_;
+  log_index applied_;  // as the driver said
+  log_index handed_;   // handed out to be applied
+
   raft::role role_ = raft::role::follower;
   node_id lead_;
-  blixard::term term_;
+  std::uint64_t now_ = 1;  // ticks since the start; 0 means never
+  std::uint32_t election_elapsed_ = 0;
+  std::uint32_t heartbeat_elapsed_ = 0;
+  std::uint32_t election_timeout_ = 0;
+
+  std::vector<vote_record> votes_;
+  persist_seq self_vote_after_;  // our own vote counts when this is durable; 0: counted or none
+
+  // Leaders only.
+  log_index term_start_;  // the empty entry of our term
+  node_id transferee_;
+  bool timeout_now_sent_ =
+      false;           // someone may campaign with force: no lease in this term any more
+  log_index removal_;  // the applied change that removed us; 0: none
+  std::uint64_t uncommitted_bytes_ = 0;
+  bool replicate_wanted_ = false;
+  std::shared_ptr<const snapshot> latest_snapshot_;
+
+  std::uint64_t round_ = 0;                // the newest read round; never reused
+  bool round_wanted_ = false;              // something waits for the round after `round_`
+  ring<waiting_read> reads_;               // ascending in round
+  std::vector<waiting_read> early_reads_;  // before the first commit of the term
+  ring<sent_round> sent_rounds_;
+  std::vector<forwarded_read> forwarded_reads_;
+  std::uint64_t next_nonce_;
+
+  // Gathered for the next output.
+  std::vector<message> messages_;
+  std::vector<read_state> answered_reads_;
+  std::shared_ptr<const snapshot> installed_;
+  bool conf_changed_ = false;
+  hard_state taken_hard_;
+  soft_state taken_soft_;
+  std::vector<std::vector<entry>> spares_;  // emptied entry lists of sent messages
 };
+
+/// Nothing if a core can be started from these. For what comes from outside.
+[[nodiscard]] tl::expected<void, std::string> check_start(const config& conf,
+                                                          const disk_state& disk,
+                                                          log_index applied);
 
 }  // namespace blixard::raft

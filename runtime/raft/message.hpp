@@ -64,6 +64,9 @@ struct message {
   /// heartbeat, heartbeat_resp: the leader's read round (0 none). read_index, read_index_resp: the
   /// asker's context.
   std::uint64_t context = 0;
+  /// read_index, read_index_resp: tells a repeated question with the same context from the first;
+  /// an answer with 0 answers any of them.
+  std::uint64_t nonce = 0;
   node_id target;                                     // transfer
   std::vector<entry> entries;                         // append, propose
   std::shared_ptr<const blixard::snapshot> snapshot;  // snapshot

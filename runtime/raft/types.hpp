@@ -45,6 +45,7 @@ struct config {
   std::uint32_t election_min_ticks = 15;
   std::uint32_t election_max_ticks = 30;
   std::uint32_t heartbeat_ticks = 5;  // < election_min_ticks
+  std::uint64_t incarnation = 0;      // another one at each start: old answers to reads are known
   std::uint64_t seed = 1;             // of the timeouts; use another one on each node and start
   bool prevote = true;                // thesis section 9.6
   bool check_quorum = true;           // thesis section 6.2: a leader without acks steps down

@@ -1,0 +1,98 @@
+// Configuration changes (thesis chapter 4): effective when applied, one in flight, none before the
+// leader has committed in its own term.
+#include <utility>
+
+#include "messages/check.hpp"
+#include "runtime/raft/codec.hpp"
+#include "runtime/raft/confchange.hpp"
+#include "runtime/raft/core.hpp"
+
+namespace blixard::raft {
+
+bool core::conf_change_allowed(const conf_change& change) const {
+  // A change that is not applied yet would be decided in a configuration that nobody uses; and one
+  // before the first commit of the term could overtake another leader's (the 2015 erratum on
+  // single-server changes).
+  if (log_.last_conf() > applied_ || !committed_in_term()) return false;
+  return apply_change(tracker_.conf(), change).has_value();
+}
+
+// A change that is refused still takes its place in the log, as an empty entry: the proposer sees
+// at its index that it came to nothing.
+log_index core::append_conf(const conf_change& change, slice encoded) {
+  if (!conf_change_allowed(change)) return append_own(entry_kind::normal, {});
+  return append_own(entry_kind::conf, std::move(encoded));
+}
+
+tl::expected<log_index, refusal> core::propose_conf(const conf_change& change) {
+  slice encoded = encode_conf_change(change);
+  if (is_leader()) {
+    if (auto ok = may_append(encoded.size()); !ok) return ok;
+    return append_conf(change, std::move(encoded));
+  }
+  if (!lead_) return tl::unexpected(refusal::no_leader);
+  if (!config_.forward) return tl::unexpected(refusal::not_leader);
+  message& m = send(message_type::propose, lead_);
+  m.entries.push_back({{}, {}, entry_kind::conf, std::move(encoded)});
+  return log_index{};
+}
+
+const conf_state* core::applied(log_index index) {
+  if (index <= applied_) return nullptr;
+  CHECK_LE(index, handed_);
+  log_index changed_by;
+  for (const log_index at : log_.confs(applied_, index))
+    if (apply_conf_entry(at)) changed_by = at;
+  applied_ = index;
+  if (changed_by) after_conf_applied(changed_by);
+  maybe_auto_leave();
+  return changed_by ? &tracker_.conf() : nullptr;
+}
+
+bool core::apply_conf_entry(log_index index) {
+  const auto change = decode_conf_change(log_.at(index).data);
+  if (!change) return false;
+  auto next = apply_change(tracker_.conf(), *change);
+  // Every leader checks before it appends; whatever still does not fit is skipped by all alike.
+  if (!next || *next == tracker_.conf()) return false;
+  use_conf(std::move(*next));
+  return true;
+}
+
+void core::use_conf(conf_state conf) {
+  tracker_.set_conf(std::move(conf), log_.last().next());
+  conf_changed_ = true;
+}
+
+void core::after_conf_applied(log_index change) {
+  if (!is_leader()) {
+    // Who is no voter any more cannot win what it asked for.
+    if (role_ != raft::role::follower && !tracker_.is_voter(config_.id)) become_follower(term_, {});
+    return;
+  }
+  replicate_wanted_ = true;
+  if (transferee_ && !tracker_.is_voter(transferee_)) transferee_ = {};
+  if (!tracker_.is_voter(config_.id) && config_.step_down_on_removal) {
+    // We still lead until a quorum of those who stay knows that the change is committed: before
+    // that, they could be unable to elect anybody without us.
+    removal_ = change;
+    round_wanted_ = true;
+  }
+  // A smaller quorum may hold more than the old one did.
+  maybe_commit();
+  answer_confirmed_reads();
+}
+
+void core::maybe_auto_leave() {
+  const conf_state& conf = tracker_.conf();
+  if (!conf.joint() || !conf.auto_leave || !committed_in_term()) return;
+  if (log_.last_conf() <= applied_) append_own(entry_kind::conf, encode_conf_change({}));
+}
+
+void core::step_down_if_removal_known() {
+  if (!removal_) return;
+  const auto known = [](const progress& p) { return std::uint64_t{p.knows_removal}; };
+  if (tracker_.quorum_of(known) > 0) become_follower(term_, {});
+}
+
+}  // namespace blixard::raft

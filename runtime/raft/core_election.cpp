@@ -1,0 +1,219 @@
+// Elections (Raft section 5.2, thesis chapter 3 and section 9.6) and leader transfer (thesis 3.10).
+#include <algorithm>
+
+#include "messages/check.hpp"
+#include "runtime/raft/core.hpp"
+
+namespace blixard::raft {
+
+std::uint32_t core::draw_timeout() {
+  // splitmix64: one multiplication chain per draw, any seed is good.
+  random_ += 0x9E3779B97F4A7C15ULL;
+  std::uint64_t z = random_;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+  z ^= z >> 31;
+  const std::uint64_t span = config_.election_max_ticks - config_.election_min_ticks + 1;
+  return config_.election_min_ticks + static_cast<std::uint32_t>(z % span);
+}
+
+// A voter whose configuration is the newest that it knows to be committed. Without the second half,
+// a node could win with a majority of a configuration that two later changes left behind.
+bool core::may_campaign() const {
+  return tracker_.is_voter(config_.id) && log_.confs(applied_, commit_).empty();
+}
+
+bool core::in_lease() const noexcept {
+  return config_.check_quorum && lead_ && election_elapsed_ < config_.election_min_ticks;
+}
+
+tl::expected<void, refusal> core::campaign() {
+  if (is_leader()) return {};
+  if (!may_campaign()) return tl::unexpected(refusal::not_promotable);
+  if (config_.prevote)
+    start_prevote();
+  else
+    start_election(false);
+  return {};
+}
+
+void core::start_prevote() {
+  role_ = raft::role::precandidate;
+  lead_ = {};
+  votes_.clear();
+  self_vote_after_ = {};
+  election_elapsed_ = 0;
+  election_timeout_ = draw_timeout();
+  request_votes(message_type::prevote, false, {});
+  // Nothing is promised by a pre-vote: our own counts at once.
+  record_vote(config_.id, true);
+}
+
+void core::start_election(bool force) {
+  enter_term(term_.next());
+  role_ = raft::role::candidate;
+  vote_ = config_.id;
+  // Whoever grants us a vote trusts our term, our vote and the log that we advertise: all of it
+  // must survive a crash of ours. The same holds for our own vote.
+  self_vote_after_ = std::max(gate_.for_vote(), gate_.for_log(log_.last()));
+  request_votes(message_type::vote, force, self_vote_after_);
+}
+
+void core::request_votes(message_type type, bool force, persist_seq after) {
+  for (const progress& p : tracker_.all()) {
+    if (p.id == config_.id || !tracker_.is_voter(p.id)) continue;
+    message& m = send(type, p.id);
+    if (type == message_type::prevote) m.term = term_.next();
+    m.log_index = log_.last();
+    m.log_term = log_.last_term();
+    m.force = force;
+    m.after = after;
+  }
+}
+
+void core::record_vote(node_id from, bool granted) {
+  // The first answer counts: a repeated message changes nothing.
+  if (std::ranges::find(votes_, from, &vote_record::from) != votes_.end()) return;
+  votes_.push_back({from, granted});
+  const auto result = tally(tracker_.conf(), [&](node_id id) {
+    const auto v = std::ranges::find(votes_, id, &vote_record::from);
+    if (v == votes_.end()) return vote_result::pending;
+    return v->granted ? vote_result::won : vote_result::lost;
+  });
+  switch (result) {
+    case vote_result::pending:
+      return;
+    case vote_result::lost:
+      become_follower(term_, {});
+      return;
+    case vote_result::won:
+      if (role_ == raft::role::precandidate)
+        start_election(false);
+      else
+        become_leader();
+      return;
+  }
+}
+
+void core::on_vote_request(const message& m) {
+  const bool pre = m.type == message_type::prevote;
+  const bool free = vote_ == m.from || (!vote_ && !lead_) || (pre && m.term > term_);
+  // After a restart we may have promised a lease that we forgot (config::restart_grace_ticks).
+  const bool grace = !m.force && now_ <= config_.restart_grace_ticks;
+  const bool grant = free && !grace && log_.is_up_to_date(m.log_term, m.log_index);
+  if (grant && !pre) {
+    election_elapsed_ = 0;
+    if (vote_ != m.from) gate_.vote_changed();
+    vote_ = m.from;
+  }
+  message& r = send(pre ? message_type::prevote_resp : message_type::vote_resp, m.from);
+  r.reject = !grant;
+  if (grant) r.term = m.term;
+  if (grant && !pre) r.after = gate_.for_vote();
+}
+
+void core::on_vote_response(const message& m) {
+  const bool pre = m.type == message_type::prevote_resp;
+  const bool expected = role_ == (pre ? raft::role::precandidate : raft::role::candidate);
+  // A grant of an older pre-vote names another term than the one that we would campaign for.
+  const bool of_this_round = !pre || m.reject || m.term == term_.next();
+  if (expected && of_this_round) record_vote(m.from, !m.reject);
+}
+
+void core::on_timeout_now() {
+  if (!is_leader() && may_campaign()) start_election(true);
+}
+
+// ---------------------------------------------------------------- roles
+
+void core::enter_term(blixard::term t) {
+  CHECK_GE(t, term_);
+  if (t != term_) {
+    term_ = t;
+    vote_ = {};
+    gate_.vote_changed();
+  }
+  lead_ = {};
+  election_elapsed_ = 0;
+  election_timeout_ = draw_timeout();
+  votes_.clear();
+  self_vote_after_ = {};
+  forwarded_reads_.clear();
+  clear_leadership();
+}
+
+void core::clear_leadership() {
+  heartbeat_elapsed_ = 0;
+  term_start_ = {};
+  transferee_ = {};
+  timeout_now_sent_ = false;
+  removal_ = {};
+  uncommitted_bytes_ = 0;
+  replicate_wanted_ = false;
+  round_wanted_ = false;
+  reads_.clear();
+  early_reads_.clear();
+  sent_rounds_.clear();
+}
+
+void core::become_follower(blixard::term t, node_id lead) {
+  enter_term(t);
+  role_ = raft::role::follower;
+  lead_ = lead;
+}
+
+void core::follow(node_id lead) {
+  if (role_ != raft::role::follower) become_follower(term_, lead);
+  lead_ = lead;
+  election_elapsed_ = 0;
+}
+
+void core::become_leader() {
+  CHECK(role_ == raft::role::candidate);
+  enter_term(term_);
+  role_ = raft::role::leader;
+  lead_ = config_.id;
+  tracker_.reset(log_.last().next());
+  progress& self = *tracker_.find(config_.id);
+  self.become_replicate();
+  self.acknowledge(gate_.durable());
+  uncommitted_bytes_ = log_.bytes(commit_.next(), log_.last());
+  // Entries of earlier terms commit with this one (section 5.4.2).
+  term_start_ = append_own(entry_kind::normal, {});
+}
+
+// ---------------------------------------------------------------- transfer
+
+tl::expected<void, refusal> core::transfer(node_id target) {
+  if (is_leader()) return start_transfer(target);
+  if (!lead_) return tl::unexpected(refusal::no_leader);
+  if (!config_.forward) return tl::unexpected(refusal::not_leader);
+  send(message_type::transfer, lead_).target = target;
+  return {};
+}
+
+tl::expected<void, refusal> core::start_transfer(node_id target) {
+  const progress* p = tracker_.find(target);
+  if (p == nullptr) return tl::unexpected(refusal::unknown_peer);
+  if (p->learner) return tl::unexpected(refusal::invalid);
+  if (target == config_.id || target == transferee_) return {};
+  transferee_ = target;
+  election_elapsed_ = 0;
+  finish_transfer_if_caught_up(*p);
+  replicate_wanted_ = true;
+  return {};
+}
+
+void core::finish_transfer_if_caught_up(const progress& p) {
+  if (p.id != transferee_ || p.match != log_.last()) return;
+  timeout_now_sent_ = true;
+  send(message_type::timeout_now, p.id);
+}
+
+void core::forget_leader() {
+  // With lease reads our promise to the leader is what makes them right.
+  const bool bound = config_.reads == read_mode::lease && config_.check_quorum;
+  if (!is_leader() && !bound) lead_ = {};
+}
+
+}  // namespace blixard::raft

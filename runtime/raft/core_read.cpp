@@ -1,0 +1,120 @@
+// Linearizable reads (thesis section 6.4) and the heartbeats that confirm them.
+//
+// A read gets the commit index of its arrival and waits for a round: heartbeats with a round number
+// above all earlier ones. Once a quorum acknowledged that round, this node was still leading after
+// the read arrived. All reads that came since the last round share the next one.
+#include <algorithm>
+
+#include "runtime/raft/core.hpp"
+
+namespace blixard::raft {
+
+tl::expected<void, refusal> core::read_index(std::uint64_t context) {
+  if (is_leader()) {
+    admit_read({0, config_.id, context, 0, {}});
+    return {};
+  }
+  if (!lead_) return tl::unexpected(refusal::no_leader);
+  // Asked again: only the answer to the new question counts.
+  std::erase_if(forwarded_reads_, [&](const forwarded_read& r) { return r.context == context; });
+  forwarded_reads_.push_back({context, next_nonce_});
+  message& m = send(message_type::read_index, lead_);
+  m.context = context;
+  m.nonce = next_nonce_++;
+  return {};
+}
+
+void core::on_read_request(const message& m) {
+  if (is_leader()) admit_read({0, m.from, m.context, m.nonce, {}});
+}
+
+void core::on_read_response(const message& m) {
+  const auto asked = std::ranges::find_if(forwarded_reads_, [&](const forwarded_read& r) {
+    return r.context == m.context && (m.nonce == 0 || r.nonce == m.nonce);
+  });
+  if (asked == forwarded_reads_.end()) return;
+  forwarded_reads_.erase(asked);
+  answered_reads_.push_back({m.context, m.log_index});
+}
+
+void core::admit_read(const waiting_read& read) {
+  // Before the first commit of the term our commit index may be behind what earlier leaders
+  // answered.
+  if (!committed_in_term()) {
+    early_reads_.push_back(read);
+    return;
+  }
+  waiting_read r = read;
+  r.index = commit_;
+  if (tracker_.is_only_voter(config_.id) || lease_valid()) {
+    answer_read(r);
+    return;
+  }
+  r.round = round_ + 1;
+  round_wanted_ = true;
+  reads_.push_back(r);
+}
+
+void core::answer_read(const waiting_read& read) {
+  if (read.from == config_.id) {
+    answered_reads_.push_back({read.context, read.index});
+    return;
+  }
+  message& m = send(message_type::read_index_resp, read.from);
+  m.log_index = read.index;
+  m.context = read.context;
+  m.nonce = read.nonce;
+}
+
+// A quorum heard from us so recently that none of them votes for another leader yet, whatever the
+// clocks do within the declared drift. Both ends of the interval are counted in full ticks.
+bool core::lease_valid() const {
+  if (config_.reads != read_mode::lease || !config_.check_quorum || timeout_now_sent_) return false;
+  const std::uint64_t since = tracker_.quorum_of(
+      [&](const progress& p) { return p.id == config_.id ? now_ : p.confirmed_at; });
+  if (since == 0 || since > now_) return false;
+  return (now_ - since + 1) * (100 + config_.clock_drift_percent) <=
+         std::uint64_t{config_.election_min_ticks - 1} * 100;
+}
+
+void core::send_heartbeats() {
+  const bool dated = config_.reads == read_mode::lease && config_.check_quorum;
+  const bool fresh = round_wanted_ || dated || removal_;
+  if (fresh) ++round_;
+  round_wanted_ = false;
+  if (dated) {
+    sent_rounds_.push_back({round_, now_});
+    while (sent_rounds_.front().at + config_.election_max_ticks < now_) sent_rounds_.pop_front();
+  }
+  const std::uint64_t context = fresh || !reads_.empty() ? round_ : 0;
+  for (progress& p : tracker_.all()) {
+    if (p.id == config_.id) continue;
+    message& m = send(message_type::heartbeat, p.id);
+    m.commit = std::min(p.match, commit_);
+    m.context = context;
+    if (removal_ && m.commit >= removal_ && p.removal_round == 0) p.removal_round = round_;
+  }
+}
+
+void core::on_round_acknowledged(progress& p, std::uint64_t round) {
+  p.round = std::max(p.round, round);
+  for (std::size_t i = 0; i < sent_rounds_.size() && sent_rounds_[i].round <= round; ++i)
+    if (sent_rounds_[i].round == round)
+      p.confirmed_at = std::max(p.confirmed_at, sent_rounds_[i].at);
+  answer_confirmed_reads();
+  if (p.removal_round == 0 || round < p.removal_round) return;
+  p.knows_removal = true;
+  step_down_if_removal_known();
+}
+
+void core::answer_confirmed_reads() {
+  if (reads_.empty()) return;
+  const std::uint64_t confirmed =
+      tracker_.quorum_of([&](const progress& p) { return p.id == config_.id ? round_ : p.round; });
+  while (!reads_.empty() && reads_.front().round <= confirmed) {
+    answer_read(reads_.front());
+    reads_.pop_front();
+  }
+}
+
+}  // namespace blixard::raft

@@ -1,0 +1,71 @@
+// Majorities, also of joint configurations (thesis section 4.3: both halves must agree).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "messages/entry.hpp"
+#include "messages/ids.hpp"
+
+namespace blixard::raft {
+
+enum class vote_result : std::uint8_t { pending, won, lost };
+
+/// The quorum_index() of nobody: an empty half of a configuration never holds the other one back.
+inline constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
+
+/// The largest number that a majority of `voters` has reached, where `reached(id)` is how far one
+/// got; `unbounded` for no voters.
+template <class Reached>
+[[nodiscard]] std::uint64_t quorum_index(std::span<const node_id> voters, const Reached& reached) {
+  const std::size_t n = voters.size();
+  if (n == 0) return unbounded;
+  std::array<std::uint64_t, 16> few;
+  std::vector<std::uint64_t> many;
+  if (n > few.size()) many.resize(n);
+  const std::span<std::uint64_t> values =
+      n > few.size() ? std::span{many} : std::span{few}.first(n);
+  std::ranges::transform(voters, values.begin(), reached);
+  // Ascending: a majority stands at or behind position (n - 1) / 2.
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((n - 1) / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+/// quorum_index() of both halves of a configuration.
+template <class Reached>
+[[nodiscard]] std::uint64_t quorum_index(const conf_state& conf, const Reached& reached) {
+  return std::min(quorum_index(std::span{conf.voters}, reached),
+                  quorum_index(std::span{conf.outgoing}, reached));
+}
+
+/// The outcome of a vote, where `vote(id)` is vote_result::won for yes, lost for no and pending for
+/// not heard of. Won for no voters.
+template <class Vote>
+[[nodiscard]] vote_result tally(std::span<const node_id> voters, const Vote& vote) {
+  if (voters.empty()) return vote_result::won;
+  std::size_t yes = 0;
+  std::size_t missing = 0;
+  for (const node_id id : voters) {
+    const vote_result v = vote(id);
+    yes += v == vote_result::won ? 1 : 0;
+    missing += v == vote_result::pending ? 1 : 0;
+  }
+  const std::size_t majority = voters.size() / 2 + 1;
+  if (yes >= majority) return vote_result::won;
+  return yes + missing >= majority ? vote_result::pending : vote_result::lost;
+}
+
+template <class Vote>
+[[nodiscard]] vote_result tally(const conf_state& conf, const Vote& vote) {
+  const vote_result in = tally(std::span{conf.voters}, vote);
+  const vote_result out = tally(std::span{conf.outgoing}, vote);
+  if (in == vote_result::lost || out == vote_result::lost) return vote_result::lost;
+  return in == out ? in : vote_result::pending;
+}
+
+}  // namespace blixard::raft

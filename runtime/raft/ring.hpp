@@ -1,0 +1,65 @@
+// A double-ended queue in one power-of-two array that keeps its capacity: pushing and popping in
+// the steady state allocates nothing. Popped slots are reset, so that what they held is released.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "messages/check.hpp"
+
+namespace blixard::raft {
+
+template <class T>
+class ring {
+ public:
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Precondition for all element access: position < size().
+  [[nodiscard]] T& operator[](std::size_t position) noexcept { return slots_[slot(position)]; }
+  [[nodiscard]] const T& operator[](std::size_t position) const noexcept {
+    return slots_[slot(position)];
+  }
+  [[nodiscard]] T& front() noexcept { return (*this)[0]; }
+  [[nodiscard]] const T& front() const noexcept { return (*this)[0]; }
+  [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
+  [[nodiscard]] const T& back() const noexcept { return (*this)[size_ - 1]; }
+
+  void push_back(T value) {
+    if (size_ == slots_.size()) grow();
+    slots_[slot(size_)] = std::move(value);
+    ++size_;
+  }
+  void pop_front() {
+    CHECK_GT(size_, std::size_t{0});
+    front() = T{};
+    begin_ = (begin_ + 1) & (slots_.size() - 1);
+    --size_;
+  }
+  void pop_back() {
+    CHECK_GT(size_, std::size_t{0});
+    back() = T{};
+    --size_;
+  }
+  void clear() {
+    while (!empty()) pop_back();
+    begin_ = 0;
+  }
+
+ private:
+  [[nodiscard]] std::size_t slot(std::size_t position) const noexcept {
+    return (begin_ + position) & (slots_.size() - 1);
+  }
+  void grow() {
+    std::vector<T> bigger(slots_.empty() ? 8 : slots_.size() * 2);
+    for (std::size_t i = 0; i < size_; ++i) bigger[i] = std::move((*this)[i]);
+    slots_ = std::move(bigger);
+    begin_ = 0;
+  }
+
+  std::vector<T> slots_;  // size is zero or a power of two
+  std::size_t begin_ = 0;
+  std::size_t size_ = 0;
+};
+
+}  // namespace blixard::raft

@@ -1,0 +1,115 @@
+// What a node knows about the members: the active configuration and, on a leader, how far each
+// one's log is known to agree, what is on its way to it, and when it last proved to follow.
+//
+//   probe      agreement unknown: one append at a time, until one is accepted
+//   replicate  appends are pipelined up to the in-flight window
+//   snapshot   what it needs is compacted: nothing is sent until the snapshot arrived or failed
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "messages/entry.hpp"
+#include "messages/ids.hpp"
+#include "runtime/raft/quorum.hpp"
+#include "runtime/raft/ring.hpp"
+#include "runtime/raft/types.hpp"
+
+namespace blixard::raft {
+
+/// Appends that were sent and not acknowledged, bounded by messages and by bytes.
+class inflights {
+ public:
+  /// 0: no limit.
+  struct limits {
+    std::uint32_t messages = 0;
+    std::uint64_t bytes = 0;
+  };
+  explicit inflights(limits l) noexcept : limits_(l) {}
+
+  [[nodiscard]] bool full() const noexcept {
+    return (limits_.messages != 0 && sent_.size() >= limits_.messages) ||
+           (limits_.bytes != 0 && bytes_ >= limits_.bytes);
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return sent_.size(); }
+  void add(log_index last, std::uint64_t bytes, std::uint64_t now);
+  /// All up to `match` have arrived. Returns when the newest of them was sent (0: there was none).
+  std::uint64_t free_to(log_index match);
+  void clear();
+
+ private:
+  struct sent {
+    log_index last;
+    std::uint64_t bytes = 0;
+    std::uint64_t at = 0;  // ticks
+  };
+  limits limits_;
+  std::uint64_t bytes_ = 0;
+  ring<sent> sent_;
+};
+
+/// One member, as its leader sees it. Invariant: match < next.
+struct progress {
+  progress(node_id who, log_index next_index, inflights::limits limits)
+      : id(who), next(next_index), window(limits) {}
+
+  node_id id;
+  progress_state state = progress_state::probe;
+  log_index match;  // known to be durable there
+  log_index next;   // the next entry to send
+  inflights window;
+  bool probe_sent = false;          // probe: wait for an answer
+  bool ping = false;                // replicate: something may be lost, send an append to find out
+  bool recent_active = false;       // answered since the last check_quorum
+  bool learner = false;             //
+  log_index pending_snapshot;       // snapshot: what was sent
+  log_index commit_sent;            // newest commit index it was told in an append
+  std::uint64_t probe_at = 0;       // tick of the oldest probe that is not answered; 0: none
+  std::uint64_t confirmed_at = 0;   // it followed us at this tick: start of its promise (lease)
+  std::uint64_t round = 0;          // newest read round it acknowledged
+  std::uint64_t removal_round = 0;  // the round that told it about our removal; 0: none yet
+  bool knows_removal = false;
+
+  [[nodiscard]] bool paused() const noexcept;
+  void become_probe();
+  void become_replicate();
+  void become_snapshot(log_index index);
+  /// It acknowledged `match`; false if that is no news.
+  bool acknowledge(log_index acked);
+  /// It refused an append behind `rejected`; `agree` is where both might agree. False: an old
+  /// answer.
+  bool reject(log_index rejected, log_index agree);
+};
+
+class tracker {
+ public:
+  explicit tracker(inflights::limits limits) noexcept : limits_(limits) {}
+
+  [[nodiscard]] const conf_state& conf() const noexcept { return conf_; }
+  /// Makes `conf` active; members that stay keep their progress, new ones start probing at `next`.
+  void set_conf(conf_state conf, log_index next);
+  /// A new leader knows nothing yet.
+  void reset(log_index next);
+
+  [[nodiscard]] progress* find(node_id id) noexcept;
+  [[nodiscard]] const progress* find(node_id id) const noexcept;
+  [[nodiscard]] std::vector<progress>& all() noexcept { return peers_; }
+  [[nodiscard]] const std::vector<progress>& all() const noexcept { return peers_; }
+  [[nodiscard]] bool is_voter(node_id id) const noexcept { return conf_.is_voter(id); }
+  /// `id` alone decides.
+  [[nodiscard]] bool is_only_voter(node_id id) const noexcept {
+    return !conf_.joint() && conf_.voters.size() == 1 && conf_.voters.front() == id;
+  }
+  /// quorum_index() over a member of progress.
+  template <class Field>
+  [[nodiscard]] std::uint64_t quorum_of(const Field& field) const {
+    return quorum_index(conf_, [&](node_id id) { return field(*find(id)); });
+  }
+
+ private:
+  inflights::limits limits_;
+  conf_state conf_;
+  std::vector<progress> peers_;  // sorted by id; every member of conf_
+};
+
+}  // namespace blixard::raft
