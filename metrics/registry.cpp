@@ -118,10 +118,11 @@ prometheus::MetricFamily make_skeleton(const metric_info& m) {
       series.label.push_back({std::string(domain.name), std::string(domain.values[i])});
     if (!is_histogram(m.kind)) continue;
     const auto& layout = buckets_of(m.kind);
-    const double unit = m.kind == kind::durations ? 1e-9 : 1.0;
+    // Divided, not multiplied by 1e-9: so that 8192 ns is exactly the 8.192e-06 that it reads as.
+    const double per_unit = m.kind == kind::durations ? 1e9 : 1.0;
     series.histogram.bucket.resize(layout.count());
     for (std::size_t b = 0; b + 1 < layout.count(); ++b)
-      series.histogram.bucket[b].upper_bound = static_cast<double>(layout.bound(b)) * unit;
+      series.histogram.bucket[b].upper_bound = static_cast<double>(layout.bound(b)) / per_unit;
     series.histogram.bucket.back().upper_bound = std::numeric_limits<double>::infinity();
   }
   return family;
@@ -196,9 +197,9 @@ void registry::impl::fill(prometheus::ClientMetric::Histogram& out, std::size_t 
     cumulative += sum(place + b);
     out.bucket[b].cumulative_count = cumulative;
   }
-  const double unit = catalogue[m].kind == kind::durations ? 1e-9 : 1.0;
+  const double per_unit = catalogue[m].kind == kind::durations ? 1e9 : 1.0;
   out.sample_count = cumulative;
-  out.sample_sum = static_cast<double>(sum(place + out.bucket.size())) * unit;
+  out.sample_sum = static_cast<double>(sum(place + out.bucket.size())) / per_unit;
 }
 
 void registry::impl::fill_peers(prometheus::MetricFamily& out) const {
