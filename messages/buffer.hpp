@@ -40,9 +40,11 @@ class ref {
   }
   ref(const ref& o) noexcept : ref(o.p_) {}
   ref(ref&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
+  // As implicit as the conversion of the pointers. NOLINTBEGIN(google-explicit-constructor)
   template <class U>
   requires std::is_convertible_v<U*, T*> ref(ref<U> o)
-  noexcept : p_(o.detach()) {}  // NOLINT(google-explicit-constructor)
+  noexcept : p_(o.detach()) {}
+  // NOLINTEND(google-explicit-constructor)
   ref& operator=(ref o) noexcept {
     std::swap(p_, o.p_);
     return *this;
