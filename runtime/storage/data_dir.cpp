@@ -26,18 +26,18 @@ std::optional<std::uint64_t> from_hex(const std::string& text) {
   return value;
 }
 
-struct stored_owner {
+struct node_json {
   int format = 0;
   identity owner;
 };
 
-std::optional<stored_owner> parse(const std::vector<std::byte>& content) {
+std::optional<node_json> parse(const std::vector<std::byte>& content) {
   const auto* begin = reinterpret_cast<const char*>(content.data());
   const auto json = nlohmann::json::parse(begin, begin + content.size(), nullptr, false);
   if (!json.is_object()) return std::nullopt;
   const auto format = json.find("format");
   if (format == json.end() || !format->is_number_integer()) return std::nullopt;
-  stored_owner found{format->get<int>(), {}};
+  node_json found{format->get<int>(), {}};
   if (found.format > format_version) return found;  // the rest is not ours to judge
   const auto node = json.find("node_id");
   const auto cluster = json.find("cluster_id");
@@ -62,14 +62,9 @@ result<data_dir> data_dir::open(file_system& fs, const std::string& path, const 
   return dir;
 }
 
-result<void> data_dir::read_owner(const identity& wanted) {
-  const std::string file = path_ + "/" + node_file;
-  const auto content = read_file(*fs_, file);
-  if (!content && content.error().code == storage_errc::not_found) {
-    owner_ = wanted;
-    fresh_ = true;
-    return {};
-  }
+result<identity> stored_owner(file_system& fs, const std::string& dir) {
+  const std::string file = dir + "/" + node_file;
+  const auto content = read_file(fs, file);
   if (!content) return tl::unexpected(content.error());
   const auto found = parse(*content);
   if (!found)
@@ -78,11 +73,22 @@ result<void> data_dir::read_owner(const identity& wanted) {
     return fail(storage_errc::too_new,
                 file + " has format " + std::to_string(found->format) + ", this program knows " +
                     std::to_string(format_version) + "; use the newer program");
-  if (found->owner.node != wanted.node)
+  return found->owner;
+}
+
+result<void> data_dir::read_owner(const identity& wanted) {
+  const auto found = stored_owner(*fs_, path_);
+  if (!found && found.error().code == storage_errc::not_found) {
+    owner_ = wanted;
+    fresh_ = true;
+    return {};
+  }
+  if (!found) return tl::unexpected(found.error());
+  if (found->node != wanted.node)
     return fail(storage_errc::other_owner, path_ + " holds the data of node " +
-                                               to_string(found->owner.node) + ", not of node " +
+                                               to_string(found->node) + ", not of node " +
                                                to_string(wanted.node));
-  owner_ = found->owner;
+  owner_ = *found;
   return wanted.cluster && owner_.cluster ? set_cluster(wanted.cluster) : result<void>{};
 }
 

@@ -23,6 +23,9 @@ struct identity {
   cluster_id cluster;
 };
 
+/// What node.json says, without a lock or a change. Errors: not_found, corrupt, too_new, io.
+[[nodiscard]] result<identity> stored_owner(file_system& fs, const std::string& dir);
+
 class data_dir {
  public:
   /// Makes the directories, takes the lock, checks node.json against `wanted`. Errors: locked,

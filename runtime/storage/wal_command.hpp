@@ -38,7 +38,11 @@ struct verify_result {
                                             const std::function<void(const record_info&)>& visit);
 
 /// The command. `verify` prints damage and a summary, otherwise every record; with `json` one JSON
-/// object per line. Returns 0 (sound; a torn tail is), 1 (damage found) or 3 (no such directory).
+/// object per line. Returns 0 (sound; a torn tail is), 1 (damage found, or the files cannot be
+/// read) or 3 (no data directory there).
+int wal_command(file_system& fs, bool verify, bool json, const std::string& dir, std::FILE* out,
+                std::FILE* err);
+/// The same on the real file system.
 int wal_command(bool verify, bool json, const std::string& dir, std::FILE* out, std::FILE* err);
 
 }  // namespace blixard::storage
