@@ -42,7 +42,8 @@ struct lane_limits {
 
 struct lanes_config {
   std::array<lane_limits, priority_count> lane;
-  // A waiting class gets at least one turn in `floor`. 0: strict order without a floor.
+  // A class that waits is passed over at most floor - 1 times before its turn comes; where several
+  // wait for that, they take their turns one after the other. 0: strict order without a floor.
   std::uint32_t floor = 16;
 };
 
