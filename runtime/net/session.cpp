@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "runtime/base/fault.hpp"
 #include "runtime/net/transport_impl.hpp"
@@ -29,6 +30,43 @@ bool wants_answer(frame_kind k) noexcept {
       return false;
   }
   return false;
+}
+
+// Fault points net.send.KIND and net.recv.KIND: an armed error loses the frame.
+struct fault_names {
+  std::string_view send;
+  std::string_view recv;
+};
+constexpr fault_names fault_names_of(frame_kind k) noexcept {
+  switch (k) {
+    case frame_kind::hello:
+      return {"net.send.hello", "net.recv.hello"};
+    case frame_kind::raft:
+      return {"net.send.raft", "net.recv.raft"};
+    case frame_kind::command:
+      return {"net.send.command", "net.recv.command"};
+    case frame_kind::planned:
+      return {"net.send.planned", "net.recv.planned"};
+    case frame_kind::query:
+      return {"net.send.query", "net.recv.query"};
+    case frame_kind::local:
+      return {"net.send.local", "net.recv.local"};
+    case frame_kind::answer:
+      return {"net.send.answer", "net.recv.answer"};
+    case frame_kind::lease:
+      return {"net.send.lease", "net.recv.lease"};
+    case frame_kind::lease_grant:
+      return {"net.send.lease_grant", "net.recv.lease_grant"};
+    case frame_kind::admin:
+      return {"net.send.admin", "net.recv.admin"};
+  }
+  return {};
+}
+bool lost_in_sending([[maybe_unused]] const frame& f) {
+  return BLIXARD_FAULT(fault_names_of(f.header().kind).send).error != 0;
+}
+bool lost_in_receiving([[maybe_unused]] const frame& f) {
+  return BLIXARD_FAULT(fault_names_of(f.header().kind).recv).error != 0;
 }
 
 connection_bounds bounds_of(const transport_config& c) {
@@ -72,7 +110,7 @@ bool session::start(std::uint32_t deadline_ms) {
 
 bool session::send(frame_ptr f, std::uint64_t supersede_key) {
   if (f->header().kind == frame_kind::answer && outstanding_ > 0) --outstanding_;
-  const bool accepted = conn_.send(std::move(f), supersede_key);
+  const bool accepted = lost_in_sending(*f) || conn_.send(std::move(f), supersede_key);
   // It asked, ended its stream, and has all its answers now.
   if (half_closed_ns_ != 0 && outstanding_ == 0) finish(close_reason::peer_closed);
   return accepted;
@@ -94,11 +132,14 @@ void session::on_frames(connection&, std::vector<frame_ptr>& frames) {
   heard_ns_ = transport_.shared().io.now_ns();
   if (conn_.now() == connection::state::opening) {
     const frame_ptr first = std::move(frames.front());
+    if (lost_in_receiving(*first)) return;
     frames.erase(frames.begin());
     greet(*first);
   }
   if (!open()) return;
   take_pings(frames);
+  if constexpr (fault::compiled_in)
+    std::erase_if(frames, [](const frame_ptr& f) { return lost_in_receiving(*f); });
   if (frames.empty() || !open()) return;
   if (info_.role == peer_role::client)
     outstanding_ += static_cast<std::uint32_t>(std::ranges::count_if(
