@@ -140,6 +140,11 @@ struct sim_disk::state {
     for (const auto& op : name_queue) add(op.target);
     return all;
   }
+  /// The errno that this sync is to fail with; 0: it may go on.
+  int sync_fault() {
+    if (fail_sync_in != 0 && --fail_sync_in == 0) return fail_sync_sys;
+    return chance(faults.sync_error_ppm) ? EIO : 0;
+  }
   void write(inode& node, data_op op);
   void restart_from_durable();
 };
@@ -220,9 +225,8 @@ class sim_file final : public file {
 
   result<void> sync() override {
     if (life_ != disk_->life) return tl::unexpected(dead_handle());
-    const bool planned = disk_->fail_sync_in != 0 && --disk_->fail_sync_in == 0;
-    if (planned || disk_->chance(disk_->faults.sync_error_ppm))
-      return tl::unexpected(system_error(planned ? disk_->fail_sync_sys : EIO, "sync", path_));
+    if (const int sys = disk_->sync_fault(); sys != 0)
+      return tl::unexpected(system_error(sys, "sync", path_));
     for (const auto& op : node_->queue) settle(node_->durable, op, keep_all);
     node_->queue.clear();
     ++disk_->syncs;
@@ -362,6 +366,8 @@ result<void> sim_disk::make_dir(const std::string& path) {
 
 result<void> sim_disk::sync_dir(const std::string& dir) {
   if (!state_->dirs.contains(dir)) return tl::unexpected(system_error(ENOENT, "sync", dir));
+  if (const int sys = state_->sync_fault(); sys != 0)
+    return tl::unexpected(system_error(sys, "sync", dir));
   for (const auto& op : state_->name_queue)
     if (op.dir == dir) settle_name(state_->durable_names, op);
   std::erase_if(state_->name_queue, [&dir](const name_op& op) { return op.dir == dir; });

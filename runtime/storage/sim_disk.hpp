@@ -50,7 +50,8 @@ class sim_disk final : public file_system {
   result<void> sync_dir(const std::string& dir) override;
 
   void set_faults(const disk_faults& faults);
-  /// The nth call from now (1: the next) fails with this errno; every kind has one such counter.
+  /// The nth call from now (1: the next) fails with this errno; 0 disarms. Syncs of files and of
+  /// directories count alike.
   void fail_sync(std::uint64_t nth, int sys);
   void fail_write(std::uint64_t nth, int sys);
 

@@ -306,17 +306,15 @@ result<found_snapshots> snapshots::load() {
 result<void> snapshots::tidy(const std::vector<std::string>& bad) {
   const auto names = fs_->list(dir_);
   if (!names) return tl::unexpected(names.error());
-  bool changed = false;
   for (const auto& name : *names) {
     if (!name.ends_with(".tmp")) continue;
     if (auto done = fs_->unlink(dir_ + "/" + name); !done) return done;
-    changed = true;
   }
   for (const auto& name : bad) {
     if (auto done = fs_->rename(dir_ + "/" + name, dir_ + "/" + name + ".bad"); !done) return done;
-    changed = true;
   }
-  return changed ? fs_->sync_dir(dir_) : result<void>{};
+  // Also where nothing changed: a name that was found may be one that no sync has reached yet.
+  return fs_->sync_dir(dir_);
 }
 
 result<std::unique_ptr<snapshot_writer>> snapshots::begin(const blixard::snapshot& meta) {

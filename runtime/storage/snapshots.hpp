@@ -40,7 +40,8 @@ class snapshots {
 
   /// Finds the newest whole snapshot; changes nothing.
   [[nodiscard]] result<found_snapshots> load();
-  /// Removes temporary files and sets damaged ones (`bad`) aside as *.bad.
+  /// Removes temporary files, sets damaged ones (`bad`) aside as *.bad and makes the names that are
+  /// there durable.
   [[nodiscard]] result<void> tidy(const std::vector<std::string>& bad);
 
   [[nodiscard]] result<std::unique_ptr<snapshot_writer>> begin(const blixard::snapshot& meta);

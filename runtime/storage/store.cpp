@@ -65,15 +65,21 @@ void join_meta(findings& f) {
   if (found.last_term > found.hard.term) found.hard = {found.last_term, {}, found.hard.commit};
 }
 
-result<findings> look(file_system& fs, const data_dir& dir, snapshots& snaps) {
+/// Where to look and what is known about it.
+struct place {
+  const std::string& dir;
+  identity owner;
+  bool fresh = false;  // there is no node.json
+};
+
+result<findings> look(file_system& fs, const place& at, snapshots& snaps) {
   findings f;
-  const node_id node = dir.owner().node;
-  auto meta = meta_file::load(fs, dir.path(), node);
+  auto meta = meta_file::load(fs, at.dir, at.owner.node);
   if (!meta) return tl::unexpected(meta.error());
   f.meta = std::move(*meta);
   const log_listener listener{[&f](const segment_header& h) { return f.log.begin_segment(h); },
                               [&f](const seen_record& r) { return f.log.add(r); }};
-  auto walk = walk_log(fs, dir.wal_dir(), node, f.meta.state.durable, listener);
+  auto walk = walk_log(fs, at.dir + "/wal", at.owner.node, f.meta.state.durable, listener);
   if (!walk) return tl::unexpected(walk.error());
   f.walk = std::move(*walk);
   auto found_snaps = snaps.load();
@@ -82,9 +88,9 @@ result<findings> look(file_system& fs, const data_dir& dir, snapshots& snaps) {
   f.found.corrupt = f.walk.corrupt;
   f.found.truncated_bytes = f.walk.torn_bytes;
   const bool has_data = !f.walk.live.empty() || !f.snaps.newest.empty();
-  if (dir.fresh() && has_data)
-    return fail(storage_errc::corrupt, dir.path() + " holds data, but no node.json says whose");
-  if (!dir.fresh() && f.meta.missing)
+  if (at.fresh && has_data)
+    return fail(storage_errc::corrupt, at.dir + " holds data, but no node.json says whose");
+  if (!at.fresh && f.meta.missing)
     complain(f, "meta", "the file with term and vote is missing", false);
   f.file_tail_index = f.log.last_index();
   f.file_tail_term = f.log.last_term();
@@ -94,8 +100,8 @@ result<findings> look(file_system& fs, const data_dir& dir, snapshots& snaps) {
   f.found.last_term = f.log.last_term();
   f.found.entries = std::move(f.log.entries());
   join_meta(f);
-  f.found.owner = dir.owner();
-  f.found.fresh = dir.fresh();
+  f.found.owner = at.owner;
+  f.found.fresh = at.fresh;
   f.found.repair_to = f.meta.state.repair_to;
   return f;
 }
@@ -189,7 +195,7 @@ class disk_store final : public store {
 };
 
 result<recovery> disk_store::recover() {
-  auto looked = look(fs_, dir_, snaps_);
+  auto looked = look(fs_, {dir_.path(), dir_.owner(), dir_.fresh()}, snaps_);
   if (!looked) return tl::unexpected(looked.error());
   recovery& found = looked->found;
   hard_ = found.hard;
@@ -422,6 +428,15 @@ result<store::opened> store::open(file_system& fs, const std::string& dir,
   auto found = disk->recover();
   if (!found) return tl::unexpected(found.error());
   return opened{std::move(disk), std::move(*found)};
+}
+
+result<recovery> store::examine(file_system& fs, const std::string& dir) {
+  const auto owner = stored_owner(fs, dir);
+  if (!owner) return tl::unexpected(owner.error());
+  snapshots snaps{fs, dir + "/snap", 1};
+  auto looked = look(fs, {dir, *owner, false}, snaps);
+  if (!looked) return tl::unexpected(looked.error());
+  return std::move(looked->found);
 }
 
 }  // namespace blixard::storage

@@ -99,6 +99,10 @@ class store {
   [[nodiscard]] static result<opened> open(file_system& fs, const std::string& dir,
                                            const store_options& options);
 
+  /// What open() would find, without a lock and without changing anything. For tools and tests;
+  /// beside a running node the answer may be torn. Errors: as open.
+  [[nodiscard]] static result<recovery> examine(file_system& fs, const std::string& dir);
+
   /// Hands batches to the disk in one gathered write. Nothing is durable before sync(). On no_space
   /// none of the batches may be taken as written; the same call may be repeated when there is
   /// space. Errors: no_space, io (fatal), corrupt (see open). Preconditions: entries do not leave a
