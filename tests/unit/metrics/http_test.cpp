@@ -1,8 +1,10 @@
 // The request parser and the answers' bytes.
 #include "metrics/http.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
 
 namespace blixard::metrics {
@@ -78,6 +80,44 @@ TEST(http_request, refuses_what_it_does_not_understand) {
 TEST(http_request, a_body_of_length_zero_is_none) {
   const auto parsed = parse_http_request("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
   EXPECT_TRUE(parsed && *parsed);
+}
+
+TEST(http_request, any_bytes_give_a_request_inside_them_a_status_or_nothing) {
+  const std::string seeds[] = {
+      "GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+      "HEAD / HTTP/1.0\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+  };
+  const std::string pieces = "\r\n :/?AGET.10%\t\0\xff";
+  std::mt19937 random(7);
+  for (int i = 0; i < 100'000; ++i) {
+    std::string bytes = seeds[i % 2];
+    for (auto changes = random() % 6; changes > 0; --changes) {
+      const auto at = random() % bytes.size();
+      switch (random() % 3) {
+        case 0:
+          bytes[at] = pieces[random() % pieces.size()];
+          break;
+        case 1:
+          bytes.insert(at, 1, pieces[random() % pieces.size()]);
+          break;
+        case 2:
+          bytes.erase(at, random() % 4);
+          break;
+      }
+      if (bytes.empty()) break;
+    }
+    const auto parsed = parse_http_request(bytes);
+    if (!parsed) {
+      ASSERT_THAT(parsed.error(), ::testing::AnyOf(400, 413, 505)) << bytes;
+    } else if (*parsed) {
+      const auto& r = **parsed;
+      ASSERT_LE(r.size, bytes.size());
+      ASSERT_TRUE(r.path.starts_with('/')) << bytes;
+      ASSERT_GE(r.path.data(), bytes.data());
+      ASSERT_LE(r.path.data() + r.path.size(), bytes.data() + r.size);
+      ASSERT_FALSE(r.method.empty()) << bytes;
+    }
+  }
 }
 
 TEST(http_answer, has_length_type_and_connection) {
