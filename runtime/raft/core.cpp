@@ -87,8 +87,7 @@ tl::expected<void, std::string> check_start(const config& conf, const disk_state
     last = e.index;
     low = e.term;
   }
-  if (applied != log_index{} && applied < base)
-    return refuse("applied is below the snapshot");
+  if (applied != log_index{} && applied < base) return refuse("applied is below the snapshot");
   if (applied > std::max(last, base)) return refuse("applied is above the last entry");
   return {};
 }
@@ -156,8 +155,8 @@ void core::tick() {
     tick_leader();
     return;
   }
-  if (election_elapsed_ < election_timeout_) return;
-  election_elapsed_ = 0;
+  // Who cannot campaign goes on counting: its promise to the leader (in_lease) must run out.
+  if (election_elapsed_ < election_timeout_ || !may_campaign()) return;
   (void)campaign();
 }
 
@@ -191,6 +190,7 @@ tl::expected<void, refusal> core::step(message&& m) {
     return tl::unexpected(refusal::invalid);
   if (is_response(m.type) && tracker_.find(m.from) == nullptr)
     return tl::unexpected(refusal::unknown_peer);
+  learn_commit(m);
   if (carries_term(m.type) && !settle_term(m)) return {};
   return dispatch(m);
 }

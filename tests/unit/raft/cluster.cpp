@@ -164,14 +164,26 @@ bool cluster::deliver_one() {
   message m = std::move(network.front());
   network.pop_front();
   const auto to = nodes.find(m.to.value());
-  if (to == nodes.end() || !to->second.raft || is_cut(m.from, m.to) || (drop && drop(m)))
+  if (to == nodes.end() || !to->second.raft || is_cut(m.from, m.to) || (drop && drop(m))) {
+    report(m, report_kind::snapshot_failed);
     return true;
-  if (m.type == message_type::snapshot && up(m.from.value()))
-    (void)at(m.from.value()).report(m.to, report_kind::snapshot_ok);
+  }
+  report(m, report_kind::snapshot_ok);
   const auto id = m.to.value();
   (void)to->second.raft->step(std::move(m));
   check_safety(id);
   return true;
+}
+
+void cluster::lose_one() {
+  report(network.front(), report_kind::snapshot_failed);
+  network.pop_front();
+}
+
+// The transport's word on each snapshot (RAFTLAB: "report after each snapshot message").
+void cluster::report(const message& m, report_kind how) {
+  if (m.type == message_type::snapshot && up(m.from.value()))
+    (void)at(m.from.value()).report(m.to, how);
 }
 
 int cluster::settle() {

@@ -77,6 +77,8 @@ class cluster {
   void drain(std::uint64_t id);
   /// Delivers the first message in the network that is accepted by `deliverable`.
   bool deliver_one();
+  /// The first message in the network is lost; its sender is told where the driver's duty is to.
+  void lose_one();
   /// drain() and deliver until nothing is left. Returns the number of rounds.
   int settle();
   void tick(std::uint64_t id, int n = 1);
@@ -116,6 +118,7 @@ class cluster {
   void start(std::uint64_t id, log_index applied);
   void apply(std::uint64_t id, const output& out);
   void release(std::uint64_t id, persist_seq through);
+  void report(const message& m, report_kind how);
 
   std::map<std::uint64_t, std::uint64_t> leaders_;       // term to leader
   std::map<std::uint64_t, entry> committed_;             // index to what somebody applied
