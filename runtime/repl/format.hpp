@@ -40,6 +40,10 @@ struct command_result {
 [[nodiscard]] std::string render_json(const command_result& r, const invocation* inv,
                                       std::string_view id = {});
 
+/// The line that a node prints before it exits with a code of 3 or more:
+/// {"event":"fatal","code":12,"error":"..."}, without the line end.
+[[nodiscard]] std::string fatal_event(int exit_code, std::string_view message);
+
 /// What a person sees on stdout for a result that is ok; ends with a line end unless empty.
 [[nodiscard]] std::string render_text(const command_result& r, const invocation& inv);
 

@@ -276,4 +276,9 @@ std::string render_json(const command_result& r, const invocation* inv, std::str
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string fatal_event(int exit_code, std::string_view message) {
+  const json out{{"event", "fatal"}, {"code", exit_code}, {"error", message}};
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 }  // namespace blixard::repl

@@ -28,8 +28,27 @@ std::string flag_rows(std::span<const flag_spec> flags) {
   return out;
 }
 
+/// Breaks at blanks so that no line is longer than 80 columns.
+std::string wrapped(const std::string& text) {
+  constexpr std::size_t columns = 80;
+  std::string out;
+  std::size_t line = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    auto end = text.find(" [", at + 1);
+    if (end == std::string::npos) end = text.size();
+    if (line > 0 && line + (end - at) > columns) {
+      out += "\n   ";
+      line = 3;
+    }
+    out += text.substr(at, end - at);
+    line += end - at;
+    at = end;
+  }
+  return out;
+}
+
 std::string command_help(const command_spec& c) {
-  std::string out = usage_of(c) + "\n\n  " + std::string(c.summary) + "\n";
+  std::string out = wrapped(usage_of(c)) + "\n\n  " + std::string(c.summary) + "\n";
   if (!c.flags.empty()) out += "\nFlags\n" + flag_rows(c.flags);
   for (const auto& f : c.flags)
     if (!f.choices.empty()) {

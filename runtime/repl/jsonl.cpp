@@ -82,6 +82,8 @@ std::string id_of(const json& line) {
 jsonl_session::jsonl_session(port& p, jsonl_options options, emit_fn emit)
     : port_(p), options_(options), emit_(std::move(emit)) {}
 
+jsonl_session::~jsonl_session() = default;
+
 void jsonl_session::feed(std::string_view bytes, task_clock now) {
   now_ = now;
   input_.append(bytes);
@@ -99,13 +101,19 @@ void jsonl_session::take_lines(task_clock now) {
   }
   input_.erase(0, begin);
   const bool line_open = input_.find('\n') == std::string::npos;
-  if (line_open && input_.size() > options_.line_max_bytes) {
-    if (!std::exchange(skipping_, true))
-      refuse(make_error(errc::too_large, "the line has more than " +
-                                             std::to_string(options_.line_max_bytes) + " bytes"),
-             {});
-    input_.clear();
-  }
+  if (line_open && input_.size() > options_.line_max_bytes) take_overlong(now);
+}
+
+void jsonl_session::take_overlong(task_clock now) {
+  auto e = make_error(errc::too_large, "the line has more than " +
+                                           std::to_string(options_.line_max_bytes) + " bytes");
+  const bool json_line = starts_json(input_);
+  input_.clear();
+  if (std::exchange(skipping_, true)) return;
+  if (json_line)
+    refuse(e, "null");
+  else
+    refuse_plain(std::move(e), now);
 }
 
 void jsonl_session::end_of_input(task_clock now) {
@@ -120,11 +128,11 @@ void jsonl_session::end_of_input(task_clock now) {
 void jsonl_session::take_line(std::string_view line, bool whole, task_clock now) {
   if (!starts_json(line)) {
     if (!whole)
-      return refuse(make_error(errc::invalid_argument,
-                               "the input ended in the middle of this line; it was not run",
-                               "end every line with a line end"),
-                    {});
-    plain_.emplace_back(line);
+      return refuse_plain(make_error(errc::invalid_argument,
+                                     "the input ended in the middle of this line; it was not run",
+                                     "end every line with a line end"),
+                          now);
+    plain_.push_back({std::string(line), {errc::ok, {}, {}, 0}});
     return start_next_plain(now);
   }
   const auto parsed = json::parse(line, nullptr, false);
@@ -153,9 +161,13 @@ void jsonl_session::take_line(std::string_view line, bool whole, task_clock now)
 
 void jsonl_session::start_next_plain(task_clock now) {
   while (!plain_running_ && !plain_.empty()) {
-    const auto line = std::move(plain_.front());
+    const auto next = std::move(plain_.front());
     plain_.pop_front();
-    auto words = split_words(line);
+    if (next.refused.code != errc::ok) {
+      refuse(next.refused, {});
+      continue;
+    }
+    auto words = split_words(next.line);
     if (!words) {
       refuse(words.error(), {});
       continue;
@@ -222,6 +234,12 @@ void jsonl_session::turn(task_clock now) {
 
 void jsonl_session::refuse(const error& e, std::string_view id) {
   emit_(render_json(result_of(e), nullptr, id));
+}
+
+/// A plain line that cannot be run keeps its place in the order of answers.
+void jsonl_session::refuse_plain(error e, task_clock now) {
+  plain_.push_back({{}, std::move(e)});
+  start_next_plain(now);
 }
 
 bool jsonl_session::wants_input() const noexcept {

@@ -39,6 +39,9 @@ class jsonl_session {
 
   /// `p` and `emit` must outlive the session; `emit` is called from all members.
   jsonl_session(port& p, jsonl_options options, emit_fn emit);
+  ~jsonl_session();
+  jsonl_session(const jsonl_session&) = delete;
+  jsonl_session& operator=(const jsonl_session&) = delete;
 
   /// Bytes of input, cut anywhere. May be called only while wants_input().
   void feed(std::string_view bytes, task_clock now);
@@ -55,12 +58,18 @@ class jsonl_session {
  private:
   struct line_spec;
   struct running;
+  struct waiting {
+    std::string line;
+    error refused{errc::ok, {}, {}, 0};  // answered with this instead of being run
+  };
 
   void take_lines(task_clock now);
   void take_line(std::string_view line, bool whole, task_clock now);
   void start(line_spec spec, task_clock now);
   void step(std::list<running>::iterator at, task::step s);
   void refuse(const error& e, std::string_view id);
+  void refuse_plain(error e, task_clock now);
+  void take_overlong(task_clock now);
   void start_next_plain(task_clock now);
 
   port& port_;
@@ -70,7 +79,7 @@ class jsonl_session {
   bool skipping_ = false;  // the rest of a line that was too long
   bool ended_ = false;
   bool plain_running_ = false;
-  std::deque<std::string> plain_;  // waiting for their turn
+  std::deque<waiting> plain_;  // waiting for their turn
   std::list<running> running_;
   task_clock now_;  // of the current turn
 };
