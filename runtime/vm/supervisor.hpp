@@ -46,6 +46,7 @@ struct supervisor_options {
       static_cast<std::uint64_t>(std::chrono::milliseconds(limits::vm_stop_deadline).count());
   std::uint64_t qmp_deadline_ms =
       static_cast<std::uint64_t>(std::chrono::milliseconds(limits::qmp_deadline).count());
+  std::uint64_t kill_retry_ms = 5000;  // a VM that does not die is killed again, guard and all
   /// A VM is seen. Called on the supervisor's thread for every change (and once for every new
   /// generation); must not block, may call the supervisor. `generation` is the one of the desired
   /// state that the report is about.
@@ -90,7 +91,7 @@ class supervisor {
   /// The last `lines` lines of the VM's console (all of it while it fits the files), oldest first.
   /// Reads files on the caller's thread. Empty when there is nothing. Any thread.
   [[nodiscard]] std::vector<std::string> console_tail(vm_id id, std::size_t lines) const;
-  /// The last report of every VM, whatever became of it. Any thread; takes a short lock.
+  /// The last report of every VM that is not gone. Any thread; takes a short lock.
   [[nodiscard]] std::vector<pb::VmReport_One> list() const;
   [[nodiscard]] supervisor_stats stats() const noexcept;
 
