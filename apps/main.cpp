@@ -1,0 +1,97 @@
+// The one binary: picks the program that the first word names.
+#include <cstdio>
+#include <string>
+
+#include "apps/commands.hpp"
+#include "apps/node.hpp"
+#include "apps/version.hpp"
+#include "runtime/base/config.hpp"
+#include "runtime/base/suggest.hpp"
+#include "runtime/repl/format.hpp"
+#include "runtime/storage/wal_command.hpp"
+#include "runtime/vm/guard.hpp"
+
+namespace blixard::apps {
+namespace {
+
+constexpr const char* usage =
+    "usage: blixard COMMAND ...\n"
+    "\n"
+    "  node       run one node\n"
+    "  repl       a shell on a running node\n"
+    "  ctl        one command on a running node, or many from a script\n"
+    "  bench kv   measure a cluster\n"
+    "  wal        dump or verify a node's log, offline\n"
+    "  version    what this is\n"
+    "\n"
+    "blixard COMMAND --help says more.\n";
+
+int start_node(const strings& args) {
+  const auto parsed = parse_node_config(args, system_sources());
+  if (!parsed) {
+    const int code = static_cast<int>(parsed.error().code);
+    if (code >= 3) std::printf("%s\n", repl::fatal_event(code, parsed.error().message).c_str());
+    return complain(code, parsed.error().message, parsed.error().hint);
+  }
+  if (parsed->help) {
+    std::fputs(node_usage().c_str(), stdout);
+    return 0;
+  }
+  return run_node(parsed->config);
+}
+
+int run_wal(strings args) {
+  constexpr const char* help = "usage: blixard wal dump|verify [--json] DATA_DIR\n";
+  const bool json = std::erase(args, "--json") != 0;
+  if (args.size() == 1 && (args[0] == "--help" || args[0] == "-h")) {
+    std::fputs(help, stdout);
+    return 0;
+  }
+  for (const auto& a : args)
+    if (a.starts_with("-")) return unknown_flag(a, {"--json", "--help"}, "blixard wal --help");
+  if (args.size() != 2 || (args[0] != "dump" && args[0] != "verify")) {
+    std::fputs(help, stderr);
+    return 2;
+  }
+  return storage::wal_command(args[0] == "verify", json, args[1], stdout, stderr);
+}
+
+int unknown_program(const std::string& name) {
+  const strings names{"node", "repl", "ctl", "bench", "wal", "version", "help"};
+  auto hint = did_you_mean(name, names);
+  return complain(2, "unknown command " + name,
+                  hint.empty() ? "see blixard help" : std::move(hint));
+}
+
+int run(const strings& args) {
+  if (args.empty()) {
+    std::fputs(usage, stderr);
+    return 2;
+  }
+  const strings rest(args.begin() + 1, args.end());
+  const auto& name = args[0];
+  if (name == "node") return start_node(rest);
+  if (name == "repl") return run_repl(rest);
+  if (name == "ctl") return run_ctl(rest);
+  if (name == "bench") return run_bench(rest);
+  if (name == "wal") return run_wal(rest);
+  if (name == "version" || name == "--version") {
+    std::printf("blixard %s\n", version);
+    return 0;
+  }
+  if (name == "help" || name == "--help" || name == "-h") {
+    std::fputs(usage, stdout);
+    return 0;
+  }
+  return unknown_program(name);
+}
+
+}  // namespace
+}  // namespace blixard::apps
+
+int main(int argc, char** argv) {
+  // The guard of a VM is a small single-threaded process: it goes its own way before anything else.
+  if (argc > 1 && std::string(argv[1]) == "guard")
+    return blixard::vm::guard_main(argc - 2, argv + 2);
+  return blixard::apps::run({argv + 1, argv + argc});
+}

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <string_view>
+
+namespace blixard {
+
+/// Of the program, as told to peers, in the ready line and in blixard_build_info.
+inline constexpr const char* version = BLIXARD_VERSION;
+
+}  // namespace blixard
