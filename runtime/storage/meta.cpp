@@ -90,11 +90,11 @@ result<loaded_meta> meta_file::load(file_system& fs, const std::string& dir, nod
 }
 
 result<meta_file> meta_file::make(file_system& fs, const std::string& dir, node_id node,
-                                  const meta_state& state) {
-  // Versions only order the slots of one file, so a file that is made anew starts at 1.
+                                  const meta_state& state, std::uint64_t version) {
+  // Versions go on from the file before: a block of that one must not look newer.
   std::vector<std::byte> content(file_bytes);
   for (std::size_t i = 0; i < copies; ++i)
-    std::ranges::copy(encode(state, 1 + i % 2, node),
+    std::ranges::copy(encode(state, version + 1 + i % 2, node),
                       content.begin() + static_cast<std::ptrdiff_t>(i * copy_distance));
   if (auto done = replace_file(fs, dir, std::string{name}, content); !done)
     return tl::unexpected(done.error());
@@ -102,7 +102,7 @@ result<meta_file> meta_file::make(file_system& fs, const std::string& dir, node_
   if (!handle) return tl::unexpected(handle.error());
   meta_file made{std::move(*handle), node};
   made.written_ = state;
-  made.version_ = 2;
+  made.version_ = version + 2;
   return made;
 }
 

@@ -45,9 +45,10 @@ class meta_file {
   /// What is in the file; changes nothing.
   [[nodiscard]] static result<loaded_meta> load(file_system& fs, const std::string& dir,
                                                 node_id node);
-  /// Makes the file with `state` in both slots (replacing what was there); durable on return.
+  /// Makes the file with `state` in both slots (replacing what was there, which had `version`);
+  /// durable on return.
   [[nodiscard]] static result<meta_file> make(file_system& fs, const std::string& dir, node_id node,
-                                              const meta_state& state);
+                                              const meta_state& state, std::uint64_t version);
 
   /// Writes without making durable: survives the process, maybe not the machine.
   [[nodiscard]] result<void> write(const meta_state& state);

@@ -146,6 +146,7 @@ struct sim_disk::state {
     return chance(faults.sync_error_ppm) ? EIO : 0;
   }
   void write(inode& node, data_op op);
+  void spoil(inode& node, data_op op);
   void restart_from_durable();
 };
 
@@ -433,13 +434,22 @@ void sim_disk::kill_process() {
   ++state_->life;
 }
 
+/// Changes both images. What is still queued would write over the damage at the next sync, so that
+/// the damage is queued behind it.
+void sim_disk::state::spoil(inode& node, data_op op) {
+  settle(node.live, op, keep_all);
+  const std::uint64_t end = op.resize ? op.offset : op.offset + op.data.size();
+  if (end <= node.durable.size()) settle(node.durable, op, keep_all);
+  op.order = ++order;
+  if (!node.queue.empty()) node.queue.push_back(std::move(op));
+}
+
 void sim_disk::flip_bit(const std::string& path, std::uint64_t offset, unsigned bit) {
   const auto node = state_->find(path);
   CHECK(node != nullptr);
   CHECK_LT(offset, node->live.size());
-  const auto mask = std::byte{1} << static_cast<int>(bit);
-  node->live[offset] ^= mask;
-  if (offset < node->durable.size()) node->durable[offset] ^= mask;
+  const auto flipped = node->live[offset] ^ (std::byte{1} << static_cast<int>(bit));
+  state_->spoil(*node, {0, false, offset, {flipped}});
 }
 
 void sim_disk::overwrite(const std::string& path, std::uint64_t offset,
@@ -447,9 +457,7 @@ void sim_disk::overwrite(const std::string& path, std::uint64_t offset,
   const auto node = state_->find(path);
   CHECK(node != nullptr);
   CHECK_LE(offset + with.size(), node->live.size());
-  std::ranges::copy(with, node->live.begin() + static_cast<std::ptrdiff_t>(offset));
-  if (offset + with.size() <= node->durable.size())
-    std::ranges::copy(with, node->durable.begin() + static_cast<std::ptrdiff_t>(offset));
+  state_->spoil(*node, {0, false, offset, {with.begin(), with.end()}});
 }
 
 void sim_disk::zero(const std::string& path, std::uint64_t offset, std::uint64_t size) {
@@ -460,8 +468,7 @@ void sim_disk::cut(const std::string& path, std::uint64_t size) {
   const auto node = state_->find(path);
   CHECK(node != nullptr);
   CHECK_LE(size, node->live.size());
-  node->live.resize(size);
-  node->durable.resize(std::min<std::uint64_t>(size, node->durable.size()));
+  state_->spoil(*node, {0, true, size, {}});
 }
 
 bool sim_disk::rot(const std::string& dir) {

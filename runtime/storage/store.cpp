@@ -224,7 +224,7 @@ result<void> disk_store::make_ready(const findings& f) {
   if (!log) return tl::unexpected(log.error());
   log_.emplace(std::move(*log));
   durable_meta_ = wanted_meta();
-  auto meta = meta_file::make(fs_, dir_.path(), dir_.owner().node, durable_meta_);
+  auto meta = meta_file::make(fs_, dir_.path(), dir_.owner().node, durable_meta_, f.meta.version);
   if (!meta) return tl::unexpected(meta.error());
   meta_.emplace(std::move(*meta));
   return dir_.fresh() ? dir_.claim() : result<void>{};
