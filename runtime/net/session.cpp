@@ -37,7 +37,7 @@ struct fault_names {
   std::string_view send;
   std::string_view recv;
 };
-constexpr fault_names fault_names_of(frame_kind k) noexcept {
+[[maybe_unused]] constexpr fault_names fault_names_of(frame_kind k) noexcept {
   switch (k) {
     case frame_kind::hello:
       return {"net.send.hello", "net.recv.hello"};
