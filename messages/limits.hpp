@@ -62,6 +62,7 @@ inline constexpr std::size_t list_max_bytes = 4 * MiB;  // of one answer, then i
 static_assert(list_max_bytes + value_max_bytes < frame_max_bytes);
 inline constexpr std::size_t reasons_max_nodes = 64;  // listed in a refusal and on a pending VM
 inline constexpr std::size_t complete_max_items = 100;
+inline constexpr std::size_t reason_max_bytes = 4 * KiB;  // of what a node reports about a VM
 inline constexpr std::size_t events_max = 10'000;
 
 // --- node lease: a node may run VMs only while it holds one (runtime/vm/README.md)
@@ -85,6 +86,8 @@ inline constexpr auto placement_ttl = 10s;
 inline constexpr auto peer_ttl = 5s;
 inline constexpr std::size_t summary_cache_max = 4096;
 inline constexpr std::size_t placement_cache_max = 4096;
+inline constexpr std::size_t cache_waiters_max = 4096;  // of one computation; then one more computes
+inline constexpr std::size_t cache_flights_max = 1024;  // computations under way per cache
 
 // --- VMs
 inline constexpr std::size_t console_max_bytes =
