@@ -51,6 +51,7 @@ class RulesTest(unittest.TestCase):
         ("runtime/raft/a.cpp", "// std::mutex, time(nullptr) and rand() have no place here"),
         ("runtime/raft/a.cpp", '/* rand()\n rand() */ auto text = "rand()";'),
         ("runtime/raft/a.cpp", "election_time (3); core.time(4); strand(5);"),
+        ("runtime/cache/a.cpp", "auto ttl = std::chrono::nanoseconds(limits::peer_ttl).count();"),
         ("runtime/vm/a.hpp", "#pragma once"),
     ]
 
