@@ -1,6 +1,7 @@
 #include "runtime/vm/vm_entry.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -115,6 +116,12 @@ std::string tail_since_start(const std::string& log) {
   return text;
 }
 
+/// True when the process behind a pidfd has ended.
+bool has_ended(const unique_fd& process) {
+  pollfd p{process.get(), POLLIN, 0};
+  return process && ::poll(&p, 1, 0) == 1;
+}
+
 lifecycle_limits limits_of(const supervisor_options& o) {
   lifecycle_limits limits;
   limits.start_deadline_ms = o.start_deadline_ms;
@@ -168,6 +175,8 @@ void vm_entry::on_event(fd_role role, std::uint64_t now_ms) {
       read_control(now_ms);
       break;
     case fd_role::guard:
+      // An event of the same turn may have started the next guard: its end is not what was seen.
+      if (!has_ended(guard_process_)) break;
       reap_guard();
       on_guard_ended(now_ms);
       break;
