@@ -155,6 +155,7 @@ class core {
   [[nodiscard]] std::uint32_t draw_timeout();
   [[nodiscard]] bool may_campaign() const;
   [[nodiscard]] bool in_lease() const noexcept;
+  [[nodiscard]] blixard::term next_term() const;
   void start_prevote();
   void start_election(bool force);
   void request_votes(message_type type, bool force, persist_seq after);

@@ -37,6 +37,10 @@ tl::expected<void, refusal> core::campaign() {
   return {};
 }
 
+// A node that boots from a snapshot has no term of its own yet: its first is not below the
+// snapshot's.
+term core::next_term() const { return std::max(term_.next(), log_.last_term()); }
+
 void core::start_prevote() {
   role_ = raft::role::precandidate;
   lead_ = {};
@@ -50,7 +54,7 @@ void core::start_prevote() {
 }
 
 void core::start_election(bool force) {
-  enter_term(term_.next());
+  enter_term(next_term());
   role_ = raft::role::candidate;
   vote_ = config_.id;
   // Whoever grants us a vote trusts our term, our vote and the log that we advertise: all of it
@@ -63,7 +67,7 @@ void core::request_votes(message_type type, bool force, persist_seq after) {
   for (const progress& p : tracker_.all()) {
     if (p.id == config_.id || !tracker_.is_voter(p.id)) continue;
     message& m = send(type, p.id);
-    if (type == message_type::prevote) m.term = term_.next();
+    if (type == message_type::prevote) m.term = next_term();
     m.log_index = log_.last();
     m.log_term = log_.last_term();
     m.force = force;
@@ -140,7 +144,7 @@ void core::on_vote_response(const message& m) {
   const bool pre = m.type == message_type::prevote_resp;
   const bool expected = role_ == (pre ? raft::role::precandidate : raft::role::candidate);
   // A grant of an older pre-vote names another term than the one that we would campaign for.
-  const bool of_this_round = !pre || m.reject || m.term == term_.next();
+  const bool of_this_round = !pre || m.reject || m.term == next_term();
   if (expected && of_this_round) record_vote(m.from, !m.reject);
 }
 
