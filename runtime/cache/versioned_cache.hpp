@@ -90,7 +90,7 @@ class versioned_cache {
   [[nodiscard]] result lookup(const Key& key, log_index version, std::uint64_t now_ns,
                               waiter_id waiter) {
     if (const Value* v = get(key, version, now_ns)) return *v;
-    if (const auto f = flights_.find(key); f != flights_.end() && f->second.version == version) {
+    if (const auto f = flights_.find(key); f != flights_.end() && f->second.serves(version)) {
       if (f->second.waiters.size() >= limits_.waiters_max) return miss();
       f->second.waiters.push_back(waiter);
       stats_.waited.add();
@@ -171,8 +171,10 @@ class versioned_cache {
   struct flight {
     ticket id;
     log_index version;
-    bool keep = true;
+    bool keep = true;  // false: invalidated under way
     std::vector<waiter_id> waiters;
+
+    [[nodiscard]] bool serves(log_index asked) const noexcept { return keep && version == asked; }
   };
   struct ended_flight {
     std::optional<Key> key;  // where the value is to be kept

@@ -40,7 +40,7 @@ pb::Vm given_up(const pb::Vm& vm, const pb::VmReport::One& one) {
   out.set_pid(0);
   out.clear_accelerator();
   std::string why = "node " + std::to_string(vm.node()) + " gave it up";
-  if (!one.reason().empty()) why += ": " + one.reason();
+  if (!one.reason().empty()) why += ": " + bounded(one.reason(), limits::reason_max_bytes);
   out.set_reason(std::move(why));
   return out;
 }
@@ -51,8 +51,8 @@ pb::Vm observed(const pb::Vm& vm, const pb::VmReport::One& one) {
   out.set_phase(deleting ? pb::PHASE_DELETING : one.gave_up() ? pb::PHASE_FAILED : one.phase());
   out.set_backend(one.backend());
   out.set_pid(one.pid());
-  out.set_reason(one.reason());
-  out.set_accelerator(one.accelerator());
+  out.set_reason(bounded(one.reason(), limits::reason_max_bytes));
+  out.set_accelerator(bounded(one.accelerator(), limits::name_max_bytes));
   return out;
 }
 

@@ -95,7 +95,7 @@ class machine {
 
   /// Applies the next entry. Precondition: its index is applied_index() + 1.
   void apply(const entry& e, applied_result& out);
-  [[nodiscard]] applied_result apply(const entry& e);
+  applied_result apply(const entry& e);
 
   /// Index and term of the last entry applied; part of the state.
   [[nodiscard]] log_index applied_index() const noexcept;

@@ -47,6 +47,13 @@ std::string quote(std::string_view text) {
   return out + (text.size() > max ? "...'" : "'");
 }
 
+std::string bounded(std::string_view utf8, std::size_t max) {
+  if (utf8.size() <= max) return std::string{utf8};
+  std::size_t end = max;
+  while (end > 0 && (static_cast<unsigned char>(utf8[end]) & 0xC0) == 0x80) --end;
+  return std::string{utf8.substr(0, end)};
+}
+
 std::string_view backend_name(pb::Backend b) noexcept {
   static constexpr std::array<std::string_view, 3> names{"auto", "qemu", "process"};
   return name_in(names, b);

@@ -13,6 +13,8 @@ namespace blixard::state {
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
 /// In single quotes, at most 64 bytes of it; bytes that are not printable ASCII as \xNN.
 [[nodiscard]] std::string quote(std::string_view text);
+/// The first `max` bytes at most, cut between characters: the rest stays valid UTF-8.
+[[nodiscard]] std::string bounded(std::string_view utf8, std::size_t max);
 /// auto | qemu | process
 [[nodiscard]] std::string_view backend_name(pb::Backend b) noexcept;
 /// running | stopped | paused | deleted

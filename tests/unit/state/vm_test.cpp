@@ -290,6 +290,16 @@ TEST_F(vms, a_report_sets_what_the_node_saw) {
   EXPECT_EQ(f.vm("web").accelerator(), "tcg");
 }
 
+TEST_F(vms, a_long_reason_is_cut_between_characters) {
+  f.create("web", 1);
+  auto one = f.one_of("web", pb::PHASE_FAILED);
+  std::string text = "x";
+  while (text.size() < 2 * limits::reason_max_bytes) text += "\xc3\xa4";
+  one.set_reason(text);
+  f.report(1, one);
+  EXPECT_EQ(f.vm("web").reason(), text.substr(0, limits::reason_max_bytes - 1));
+}
+
 TEST_F(vms, the_same_report_again_changes_nothing) {
   f.create("web", 1);
   f.observe("web", pb::PHASE_RUNNING);

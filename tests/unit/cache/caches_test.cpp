@@ -1,0 +1,167 @@
+// Claims about the three caches: never different from what they stand for.
+#include "runtime/cache/caches.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/state/random_log.hpp"
+
+namespace blixard::cache {
+namespace {
+
+using state::machine;
+using state::testing::fixture;
+using state::testing::random_log;
+
+pb::VmSpec shape(random_log& random) {
+  auto s = fixture::spec_of("vm" + std::to_string(random.below(1000)));
+  s.set_vcpus(static_cast<std::uint32_t>(1 + random.below(3)));
+  s.set_memory_bytes((1 + random.below(3)) * state::testing::GiB);
+  s.mutable_placement()->set_strategy(static_cast<pb::Strategy>(random.below(3)));
+  if (random.below(3) == 0) s.mutable_placement()->set_anti_affinity_group("g");
+  state::fill_defaults(s);
+  return s;
+}
+
+TEST(placement_cache, is_never_different_from_a_full_scan) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    random_log log(seed);
+    machine sm;
+    placement_cache cache;
+    std::uint64_t now = 0;
+    for (int i = 0; i < 300; ++i) {
+      sm.apply(log.next(sm));
+      const auto in = sm.inventory();
+      for (int k = 0; k < 12; ++k) {
+        now += 300'000'000;  // 300 ms: the time to live passes now and then
+        const auto spec = shape(log);
+        state::plan_options options;
+        options.avoid = node_id{log.below(3)};
+        const auto cached = cache.get(*in, spec, options, now);
+        ASSERT_EQ(cached->SerializeAsString(), state::plan(*in, spec, options).SerializeAsString())
+            << "seed " << seed << " entry " << i;
+      }
+    }
+    EXPECT_GT(cache.stats().hits.get(), 50) << "seed " << seed;
+    EXPECT_GT(cache.stats().misses.get(), 50) << "seed " << seed;
+  }
+}
+
+TEST(placement_cache, plans_once_per_shape_and_version) {
+  fixture f;
+  f.register_node(1);
+  f.register_node(2);
+  placement_cache cache;
+  auto spec = fixture::spec_of("a");
+  state::fill_defaults(spec);
+  const auto first = cache.get(*f.sm.inventory(), spec, {}, 0);
+  spec.set_name("b");
+  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 1), first) << "the name does not matter";
+  f.put("k", "v");
+  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 2), first) << "keys do not matter";
+  f.create("c", first->node());
+  const auto second = cache.get(*f.sm.inventory(), spec, {}, 3);
+  EXPECT_NE(second, first);
+  EXPECT_EQ(second->inventory_version(), f.sm.inventory()->version.value());
+  EXPECT_EQ(cache.stats().misses.get(), 2);
+  EXPECT_EQ(cache.stats().hits.get(), 2);
+}
+
+TEST(placement_cache, a_decision_lives_ten_seconds_at_most) {
+  fixture f;
+  f.register_node(1);
+  placement_cache cache;
+  auto spec = fixture::spec_of("a");
+  state::fill_defaults(spec);
+  constexpr std::uint64_t second = 1'000'000'000;
+  const auto first = cache.get(*f.sm.inventory(), spec, {}, 0);
+  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 10 * second - 1), first);
+  EXPECT_NE(cache.get(*f.sm.inventory(), spec, {}, 10 * second), first);
+}
+
+TEST(summary_cache, is_exact_at_every_version) {
+  random_log log(99);
+  machine sm;
+  summary_cache cache;
+  for (int i = 0; i < 2000; ++i) {
+    sm.apply(log.next(sm));
+    const auto in = sm.inventory();
+    for (std::uint64_t node = 0; node < 8; ++node) {
+      pb::Summary expected;
+      const bool known = state::summarize(*in, node_id{node}, expected);
+      const auto got = cache.get(*in, node_id{node}, 0);
+      ASSERT_EQ(got != nullptr, known);
+      if (known) {
+        ASSERT_EQ(got->SerializeAsString(), expected.SerializeAsString()) << i << "/" << node;
+      }
+    }
+  }
+  EXPECT_GT(cache.stats().hits.get(), 1000);
+}
+
+TEST(summary_cache, sees_a_change_of_phase_that_placement_does_not_care_about) {
+  fixture f;
+  f.register_node(1);
+  f.create("web", 1);
+  summary_cache cache;
+  const auto before = cache.get(*f.sm.inventory(), node_id{}, 0);
+  const auto version = f.sm.inventory()->version;
+  f.observe("web", pb::PHASE_RUNNING);
+  const auto after = cache.get(*f.sm.inventory(), node_id{}, 0);
+  EXPECT_EQ(f.sm.inventory()->version, version);
+  EXPECT_EQ(before->vms_by_phase(pb::PHASE_RUNNING), 0);
+  EXPECT_EQ(after->vms_by_phase(pb::PHASE_RUNNING), 1);
+}
+
+TEST(peer_cache, grades_the_connection_and_forgets_after_five_seconds) {
+  const struct {
+    bool connected;
+    std::uint32_t rtt_us;
+    link_quality quality;
+    const char* name;
+  } rows[] = {
+      {false, 10, link_quality::disconnected, "disconnected"},
+      {true, 0, link_quality::excellent, "excellent"},
+      {true, 2'000, link_quality::excellent, "excellent"},
+      {true, 2'001, link_quality::good, "good"},
+      {true, 10'001, link_quality::fair, "fair"},
+      {true, 50'001, link_quality::poor, "poor"},
+  };
+  for (const auto& row : rows) {
+    peer_cache cache;
+    cache.record(node_id{1}, row.connected, row.rtt_us, 0);
+    const auto* link = cache.get(node_id{1}, 4'999'999'999);
+    ASSERT_NE(link, nullptr);
+    EXPECT_EQ(link->quality, row.quality);
+    EXPECT_EQ(to_string(link->quality), row.name);
+    EXPECT_EQ(link->rtt_us, row.connected ? row.rtt_us : 0);
+    EXPECT_EQ(cache.get(node_id{1}, 5'000'000'000), nullptr);
+    EXPECT_EQ(cache.get(node_id{2}, 0), nullptr);
+  }
+}
+
+TEST(cache_stats, are_written_into_an_answer) {
+  cache_stats s;
+  s.hits.add(1);
+  s.misses.add(2);
+  s.evictions.add(3);
+  s.invalidations.add(4);
+  s.in_flight.set(5);
+  s.waited.add(6);
+  s.size.set(7);
+  pb::CacheStats out;
+  append_stats("placement", s, 8, out);
+  ASSERT_EQ(out.caches_size(), 1);
+  const auto& c = out.caches(0);
+  EXPECT_EQ(c.name(), "placement");
+  EXPECT_EQ(c.hits(), 1);
+  EXPECT_EQ(c.misses(), 2);
+  EXPECT_EQ(c.evictions(), 3);
+  EXPECT_EQ(c.invalidations(), 4);
+  EXPECT_EQ(c.in_flight(), 5);
+  EXPECT_EQ(c.waited(), 6);
+  EXPECT_EQ(c.size(), 7);
+  EXPECT_EQ(c.capacity(), 8);
+}
+
+}  // namespace
+}  // namespace blixard::cache
