@@ -86,13 +86,16 @@ std::string overview() {
 }  // namespace
 
 std::string usage_of(const command_spec& c) {
-  std::string out = c.name();
+  std::string args;
   for (const auto& a : c.args) {
     const std::string name = std::string(a.name) + (a.rest ? "..." : "");
-    out += a.optional ? " [" + name + "]" : " " + name;
+    args += a.optional ? " [" + name + "]" : " " + name;
   }
-  for (const auto& f : c.flags) out += " [" + flag_usage(f) + "]" + (f.repeated ? "..." : "");
-  return out;
+  std::string flags;
+  for (const auto& f : c.flags) flags += " [" + flag_usage(f) + "]" + (f.repeated ? "..." : "");
+  // Behind a rest every word belongs to it, flags, too.
+  const bool rest = !c.args.empty() && c.args.back().rest;
+  return c.name() + (rest ? flags + args : args + flags);
 }
 
 tl::expected<std::string, error> help_text(std::span<const std::string> topic) {

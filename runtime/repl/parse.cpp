@@ -38,6 +38,8 @@ tl::unexpected<error> unknown_command(std::span<const std::string> words) {
     for (const auto& c : command_table())
       if (c.verb == words[0] && !c.group.empty())
         return refuse("unknown command " + words[0], "did you mean " + c.name() + "?");
+    if (words[0] == "exit" || words[0] == "bye" || words[0] == "q")
+      return refuse("unknown command " + words[0], "did you mean quit?");
     auto hint = did_you_mean(words[0], first);
     return refuse("unknown command " + words[0], hint.empty() ? "try help" : std::move(hint));
   }

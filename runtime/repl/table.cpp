@@ -73,7 +73,7 @@ constexpr std::array create_flags{
               .choices = strategies},
     flag_spec{.name = "--require",
               .value = "K=V",
-              .help = "only nodes with this label; K alone: any value; !K, K!=V: without it",
+              .help = "only nodes with this label; K: any value; !K, K!=V: without it",
               .repeated = true},
     flag_spec{.name = "--anti-affinity",
               .value = "GROUP",

@@ -1,0 +1,343 @@
+// Claims about what programs and people are shown; the JSON shapes are those of the documentation.
+#include "runtime/repl/format.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "messages/cluster.pb.h"
+#include "runtime/repl/text_table.hpp"
+
+namespace blixard::repl {
+namespace {
+
+using nlohmann::json;
+
+command_result result_from(const pb::Answer& a) {
+  const auto bytes = a.SerializeAsString();
+  return result_of(std::as_bytes(std::span(bytes)));
+}
+
+invocation command(const std::string& line) { return *parse_command(*split_words(line)); }
+
+json shown(const pb::Answer& a, const std::string& line, std::string_view id = {}) {
+  const auto inv = command(line);
+  return json::parse(render_json(result_from(a), &inv, id));
+}
+
+std::string text_of(const pb::Answer& a, const std::string& line) {
+  return render_text(result_from(a), command(line));
+}
+
+pb::Answer good(std::uint64_t index = 91) {
+  pb::Answer a;
+  a.set_index(index);
+  a.set_term(4);
+  a.set_node(1);
+  return a;
+}
+
+pb::Answer failed(errc code, std::uint64_t index = 0) {
+  pb::Answer a;
+  a.set_error(static_cast<std::uint32_t>(code));
+  a.set_message("what happened");
+  a.set_hint("what to do");
+  a.set_index(index);
+  a.set_term(index == 0 ? 0 : 4);
+  return a;
+}
+
+pb::Vm sample_vm() {
+  pb::Vm vm;
+  vm.set_id(5);
+  vm.mutable_spec()->set_name("web");
+  vm.mutable_spec()->set_tenant("default");
+  vm.mutable_spec()->set_vcpus(2);
+  vm.mutable_spec()->set_memory_bytes(512 << 20);
+  auto* label = vm.mutable_spec()->add_labels();
+  label->set_key("tier");
+  label->set_value("front");
+  vm.set_generation(3);
+  vm.set_node(2);
+  vm.set_phase(pb::PHASE_RUNNING);
+  vm.set_backend(pb::BACKEND_QEMU);
+  vm.set_accelerator("tcg");
+  vm.set_pid(4242);
+  return vm;
+}
+
+TEST(json_answer, ok_has_index_term_node_and_result) {
+  auto a = good();
+  a.mutable_kv()->set_version(3);
+  EXPECT_EQ(shown(a, "kv put k v"),
+            json::parse(R"({"op":"ok","index":91,"term":4,"node":1,"result":{"version":3}})"));
+  EXPECT_EQ(shown(a, "kv cas k a b")["result"], json::parse(R"({"version":3})"));
+}
+
+TEST(json_answer, fields_stand_in_the_documented_order_on_one_line) {
+  auto a = good();
+  a.mutable_kv()->set_version(3);
+  const auto inv = command("kv put k v");
+  EXPECT_EQ(render_json(result_from(a), &inv, "7"),
+            R"({"id":7,"op":"ok","index":91,"term":4,"node":1,"result":{"version":3}})");
+}
+
+TEST(json_answer, ids_of_any_kind_are_echoed) {
+  for (const std::string id : {"7", "\"seven\"", "null", "[1,{\"a\":2}]", "18446744073709551615"})
+    EXPECT_EQ(shown(good(), "kv delete k", id)["id"], json::parse(id)) << id;
+  EXPECT_FALSE(shown(good(), "kv delete k").contains("id"));
+}
+
+TEST(json_answer, a_failure_that_observed_the_state_has_an_index) {
+  EXPECT_EQ(shown(failed(errc::conflict, 92), "kv cas k a b", "7"),
+            json::parse(R"({"id":7,"op":"fail","index":92,"term":4,"error":
+                {"code":"conflict","message":"what happened","hint":"what to do"}})"));
+  EXPECT_FALSE(shown(failed(errc::no_leader), "kv get k").contains("index"));
+}
+
+TEST(json_answer, overloaded_says_when_to_come_back) {
+  auto a = failed(errc::overloaded);
+  a.set_retry_after_ms(120);
+  EXPECT_EQ(shown(a, "kv put k v")["error"]["retry_after_ms"], 120);
+}
+
+TEST(json_answer, op_is_what_the_code_means_for_the_command) {
+  for (int i = 1; i < errc_count; ++i) {
+    const auto code = static_cast<errc>(i);
+    const auto op = shown(failed(code), "kv put k v")["op"];
+    EXPECT_EQ(op, outcome_of(code) == outcome::info ? "info" : "fail") << to_string(code);
+  }
+  const auto lost = render_json(result_of(make_error(errc::connection_lost, "gone")), nullptr);
+  EXPECT_EQ(json::parse(lost)["op"], "info");
+}
+
+TEST(json_answer, a_code_of_a_newer_node_and_bytes_that_are_no_answer_are_unknown_outcomes) {
+  pb::Answer newer;
+  newer.set_error(200);
+  EXPECT_EQ(shown(newer, "kv put k v")["op"], "info");
+  const std::string garbage = "\xff\xff\xff";
+  const auto r = result_of(std::as_bytes(std::span(garbage)));
+  EXPECT_EQ(r.failure.code, errc::internal);
+}
+
+TEST(json_shape, kv) {
+  auto a = good();
+  a.mutable_kv()->set_key("k");
+  a.mutable_kv()->set_value("v");
+  a.mutable_kv()->set_version(3);
+  EXPECT_EQ(shown(a, "kv get k")["result"], json::parse(R"({"key":"k","value":"v","version":3})"));
+  auto done = good();
+  done.mutable_done();
+  EXPECT_EQ(shown(done, "kv delete k")["result"], json::object());
+  auto list = good();
+  *list.mutable_kv_items()->add_items() = a.kv();
+  EXPECT_EQ(shown(list, "kv list")["result"]["items"],
+            json::parse(R"([{"key":"k","value":"v","version":3}])"));
+}
+
+TEST(json_shape, bytes_that_are_not_text_come_as_base64_too) {
+  auto a = good();
+  a.mutable_kv()->set_key("k");
+  a.mutable_kv()->set_value("\xff\x00x", 3);
+  EXPECT_EQ(shown(a, "kv get k")["result"]["value_base64"], "/wB4");
+  a.mutable_kv()->set_value("\xff\x01", 2);
+  EXPECT_EQ(shown(a, "kv get k")["result"]["value_base64"], "/wE=");
+  a.mutable_kv()->set_value("\xff", 1);
+  EXPECT_EQ(shown(a, "kv get k")["result"]["value_base64"], "/w==");
+  a.mutable_kv()->set_value("text");
+  EXPECT_FALSE(shown(a, "kv get k")["result"].contains("value_base64"));
+}
+
+TEST(json_shape, vm) {
+  auto a = good();
+  *a.mutable_vm() = sample_vm();
+  for (const std::string line : {"vm show web", "vm create web", "vm stop web"}) {
+    const auto vm = shown(a, line)["result"];
+    EXPECT_EQ(vm["name"], "web") << line;
+    EXPECT_EQ(vm["tenant"], "default");
+    EXPECT_EQ(vm["id"], 5);
+    EXPECT_EQ(vm["generation"], 3);
+    EXPECT_EQ(vm["desired"], "running");
+    EXPECT_EQ(vm["phase"], "running");
+    EXPECT_EQ(vm["node"], 2);
+    EXPECT_EQ(vm["backend"], "qemu");
+    EXPECT_EQ(vm["pid"], 4242);
+    EXPECT_EQ(vm["reason"], "");
+    EXPECT_EQ(vm["memory_bytes"], 512 << 20);
+    EXPECT_EQ(vm["labels"]["tier"], "front");
+  }
+  auto list = good();
+  *list.mutable_vms()->add_vms() = sample_vm();
+  EXPECT_EQ(shown(list, "vm list")["result"]["vms"][0]["name"], "web");
+  auto none = good();
+  none.mutable_vms();
+  EXPECT_EQ(shown(none, "vm list")["result"], json::parse(R"({"vms":[]})"));
+}
+
+TEST(json_shape, explain) {
+  auto a = good();
+  auto& d = *a.mutable_decision();
+  d.set_node(2);
+  auto* c = d.add_candidates();
+  c->set_node(2);
+  c->set_score(0.75);
+  auto* r = d.add_rejected();
+  r->set_node(1);
+  r->add_reasons("needs 4G of memory, 1G is free");
+  d.set_fix("free 3G on node 1");
+  EXPECT_EQ(shown(a, "vm explain web")["result"], json::parse(R"({"name":"web","node":2,"index":91,
+      "candidates":[{"node":2,"score":0.75}],
+      "rejected":[{"node":1,"reasons":["needs 4G of memory, 1G is free"]}],
+      "fix":"free 3G on node 1"})"));
+}
+
+TEST(json_shape, nodes_and_status) {
+  auto a = good();
+  auto& n = *a.mutable_nodes()->add_nodes();
+  n.set_id(2);
+  n.set_state(pb::NODE_CORDONED);
+  n.mutable_capacity()->set_vcpus(8);
+  n.mutable_allocated()->set_memory_bytes(1024);
+  const auto node = shown(a, "node list")["result"]["nodes"][0];
+  EXPECT_EQ(node["id"], 2);
+  EXPECT_EQ(node["state"], "cordoned");
+  EXPECT_EQ(node["capacity"]["vcpus"], 8);
+  EXPECT_EQ(node["allocated"]["memory_bytes"], 1024);
+  EXPECT_EQ(node["labels"], json::object());
+  EXPECT_EQ(shown(a, "node show 2")["result"]["id"], 2);
+
+  auto b = good();
+  auto& s = *b.mutable_status();
+  s.set_cluster_id(0xABCDEF);
+  s.set_leader(1);
+  s.set_term(4);
+  s.set_commit_index(91);
+  s.set_applied_index(90);
+  auto& m = *s.add_members();
+  m.set_id(1);
+  m.set_address("127.0.0.1:7001");
+  m.set_role("leader");
+  m.set_state("ready");
+  m.set_match_index(91);
+  m.set_version("0.1.0");
+  const auto status = shown(b, "cluster status")["result"];
+  EXPECT_EQ(status["cluster_id"], "0000000000abcdef");
+  EXPECT_EQ(status["leader"], 1);
+  EXPECT_EQ(status["commit_index"], 91);
+  EXPECT_EQ(status["applied_index"], 90);
+  const auto member = status["nodes"][0];
+  EXPECT_EQ(member["address"], "127.0.0.1:7001");
+  EXPECT_EQ(member["role"], "leader");
+  EXPECT_EQ(member["state"], "ready");
+  EXPECT_EQ(member["match_index"], 91);
+  EXPECT_EQ(member["version"], "0.1.0");
+}
+
+TEST(json_shape, digest_caches_and_lines) {
+  auto d = good();
+  d.mutable_digest()->set_index(42);
+  d.mutable_digest()->set_digest("00ff");
+  EXPECT_EQ(shown(d, "cluster digest --at 42")["result"],
+            json::parse(R"({"index":42,"digest":"00ff"})"));
+  auto c = good();
+  c.mutable_caches()->add_caches()->set_name("summary");
+  EXPECT_EQ(shown(c, "cache stats")["result"]["caches"][0]["name"], "summary");
+  auto l = good();
+  l.mutable_lines()->add_lines("one");
+  EXPECT_EQ(shown(l, "vm logs web")["result"], json::parse(R"({"lines":["one"]})"));
+}
+
+TEST(json_answer, a_refused_create_still_says_why_per_node) {
+  auto a = failed(errc::unplaceable, 5);
+  *a.mutable_vm() = sample_vm();
+  const auto out = shown(a, "vm create web");
+  EXPECT_EQ(out["op"], "fail");
+  EXPECT_EQ(out["result"]["name"], "web");
+}
+
+// ---------------------------------------------------------------- for people
+
+TEST(text, kv_get_prints_the_value_alone) {
+  auto a = good();
+  a.mutable_kv()->set_value("v");
+  EXPECT_EQ(text_of(a, "kv get k"), "v\n");
+  a.mutable_kv()->set_version(3);
+  EXPECT_EQ(text_of(a, "kv put k v"), "ok, version 3 (index 91)\n");
+}
+
+TEST(text, a_vm_that_does_not_run_says_why) {
+  auto a = good();
+  *a.mutable_vm() = sample_vm();
+  EXPECT_EQ(text_of(a, "vm show web").find("why"), std::string::npos);
+  EXPECT_NE(text_of(a, "vm show web").find("512M"), std::string::npos);
+  EXPECT_EQ(text_of(a, "vm create web"), "web: running on node 2\n");
+
+  a.mutable_vm()->set_phase(pb::PHASE_FAILED);
+  a.mutable_vm()->set_reason("qemu: could not open /k: No such file");
+  EXPECT_NE(text_of(a, "vm show web").find("why      qemu: could not open /k"), std::string::npos)
+      << text_of(a, "vm show web");
+
+  a.mutable_vm()->set_phase(pb::PHASE_STOPPED);
+  a.mutable_vm()->set_desired(pb::DESIRED_STOPPED);
+  a.mutable_vm()->clear_reason();
+  EXPECT_NE(text_of(a, "vm show web").find("vm start web starts it"), std::string::npos);
+
+  a.mutable_vm()->set_phase(pb::PHASE_PENDING);
+  a.mutable_vm()->set_desired(pb::DESIRED_RUNNING);
+  auto* r = a.mutable_vm()->add_rejected();
+  r->set_node(1);
+  r->add_reasons("cordoned");
+  a.mutable_vm()->set_fix("node uncordon 1");
+  const auto pending = text_of(a, "vm show web");
+  EXPECT_NE(pending.find("  node 1: cordoned\n"), std::string::npos) << pending;
+  EXPECT_NE(pending.find("fix: node uncordon 1\n"), std::string::npos);
+}
+
+TEST(text, errors_say_what_whether_and_what_next) {
+  EXPECT_EQ(render_error(make_error(errc::conflict, "version is 3", "read it again")),
+            "error: version is 3 (conflict)\nhint: read it again\n");
+  EXPECT_NE(render_error(make_error(errc::timeout, "no answer")).find("outcome is unknown"),
+            std::string::npos);
+  EXPECT_EQ(render_error(make_error(errc::not_found, "")), "error: not_found (not_found)\n");
+}
+
+TEST(text, values_cannot_move_the_cursor) {
+  EXPECT_EQ(printable("a\x1b[2J\nb\tc\x7f"), "a\\x1b[2J\\nb\\tc\\x7f");
+  auto a = good();
+  auto* item = a.mutable_kv_items()->add_items();
+  item->set_key("k");
+  item->set_value("\x1b[2J");
+  EXPECT_EQ(text_of(a, "kv list").find('\x1b'), std::string::npos);
+}
+
+TEST(text, columns_are_aligned_and_lines_have_no_trailing_blanks) {
+  text_table t({"NAME", ">N", "X"});
+  t.add({"a", "1", ""});
+  t.add({"längst", "1000", "y"});
+  EXPECT_EQ(t.str(),
+            "NAME       N  X\n"
+            "a          1\n"
+            "längst  1000  y\n");
+}
+
+TEST(text, the_prompt_shows_node_role_and_term) {
+  auto a = good();
+  auto& s = *a.mutable_status();
+  s.set_leader(2);
+  s.set_term(3);
+  auto& m = *s.add_members();
+  m.set_id(1);
+  m.set_role("follower");
+  EXPECT_EQ(prompt_of(result_from(a)), "blixard n1 follower t3> ");
+  s.set_leader(1);
+  EXPECT_EQ(prompt_of(result_from(a)), "blixard n1 leader t3> ");
+  EXPECT_EQ(prompt_of(result_of(make_error(errc::timeout, ""))), "blixard> ");
+}
+
+TEST(json_event, a_fatal_exit_is_one_line_whatever_the_message) {
+  const auto e = json::parse(fatal_event(12, "disk \"x\"\nfull"));
+  EXPECT_EQ(e["event"], "fatal");
+  EXPECT_EQ(e["code"], 12);
+  EXPECT_EQ(e["error"], "disk \"x\"\nfull");
+}
+
+}  // namespace
+}  // namespace blixard::repl
