@@ -1,0 +1,130 @@
+// The state machine's costs: puts, a consistent view, a snapshot written and loaded.
+//
+// The ordinary way beside it: the command parsed into a Protobuf object, strings in a std::map, no
+// digest, no sessions, no consistent view.
+#include <benchmark/benchmark.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "messages/cluster.pb.h"
+#include "runtime/state/machine.hpp"
+#include "tests/bench/allocations.hpp"
+
+namespace blixard::state {
+namespace {
+
+std::string key_of(std::uint64_t i) { return "bench/key/" + std::to_string(i * 7919 % 1'000'003); }
+
+/// Encoded puts over `keys` keys, values of `value_bytes`.
+std::vector<slice> puts(std::size_t keys, std::size_t value_bytes) {
+  std::vector<slice> out;
+  for (std::size_t i = 0; i < keys; ++i) {
+    pb::Command c;
+    c.mutable_kv_put()->set_key(key_of(i));
+    c.mutable_kv_put()->set_value(std::string(value_bytes, static_cast<char>('a' + i % 26)));
+    out.push_back(slice::copy_of(c.SerializeAsString()));
+  }
+  return out;
+}
+
+void apply_all(machine& sm, const std::vector<slice>& commands) {
+  applied_result r;
+  for (const auto& c : commands)
+    sm.apply({term{1}, sm.applied_index().next(), entry_kind::normal, c}, r);
+}
+
+void count(benchmark::State& state, std::uint64_t allocations) {
+  state.SetItemsProcessed(state.iterations());
+  state.counters["allocs_per_op"] =
+      static_cast<double>(allocations) / static_cast<double>(state.iterations());
+}
+
+/// Overwrites of 256 B values over range(0) keys.
+void apply_put(benchmark::State& state) {
+  const auto commands = puts(static_cast<std::size_t>(state.range(0)), 256);
+  machine sm;
+  apply_all(sm, commands);
+  applied_result r;
+  std::size_t i = 0;
+  const auto before = bench::allocations();
+  for (auto _ : state) {
+    sm.apply({term{1}, sm.applied_index().next(), entry_kind::normal, commands[i]}, r);
+    if (++i == commands.size()) i = 0;
+  }
+  count(state, bench::allocations() - before);
+}
+BENCHMARK(apply_put)->Arg(1'000)->Arg(100'000);
+
+/// The ordinary way: parse the command, keep strings in a std::map.
+void ordinary_put(benchmark::State& state) {
+  const auto commands = puts(static_cast<std::size_t>(state.range(0)), 256);
+  std::map<std::string, std::pair<std::string, std::uint64_t>> store;
+  std::uint64_t index = 0;
+  std::size_t i = 0;
+  const auto run = [&] {
+    pb::Command c;
+    c.ParseFromArray(commands[i].data(), static_cast<int>(commands[i].size()));
+    store[c.kv_put().key()] = {c.kv_put().value(), ++index};
+    if (++i == commands.size()) i = 0;
+  };
+  for (std::size_t n = 0; n < commands.size(); ++n) run();
+  const auto before = bench::allocations();
+  for (auto _ : state) run();
+  count(state, bench::allocations() - before);
+}
+BENCHMARK(ordinary_put)->Arg(1'000)->Arg(100'000);
+
+/// A store of range(0) keys; the view is what pauses apply.
+void take_view(benchmark::State& state) {
+  machine sm;
+  apply_all(sm, puts(static_cast<std::size_t>(state.range(0)), 16));
+  for (auto _ : state) benchmark::DoNotOptimize(sm.view());
+}
+BENCHMARK(take_view)->Arg(1'000)->Arg(200'000);
+
+/// The first put after a view copies the path to its leaf.
+void put_after_view(benchmark::State& state) {
+  const auto commands = puts(static_cast<std::size_t>(state.range(0)), 256);
+  machine sm;
+  apply_all(sm, commands);
+  applied_result r;
+  std::size_t i = 0;
+  for (auto _ : state) {
+    const auto view = sm.view();
+    sm.apply({term{1}, sm.applied_index().next(), entry_kind::normal, commands[i]}, r);
+    if (++i == commands.size()) i = 0;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(put_after_view)->Arg(100'000);
+
+void write_snapshot(benchmark::State& state) {
+  machine sm;
+  apply_all(sm, puts(static_cast<std::size_t>(state.range(0)), 256));
+  std::size_t bytes = 0;
+  for (auto _ : state) {
+    sm.view().write({}, [&](auto piece) {
+      bytes += piece.size();
+      return true;
+    });
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
+}
+BENCHMARK(write_snapshot)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+void load_snapshot(benchmark::State& state) {
+  machine sm;
+  apply_all(sm, puts(static_cast<std::size_t>(state.range(0)), 256));
+  const slice bytes = sm.view().encode({});
+  for (auto _ : state) {
+    machine other;
+    if (!other.load(bytes.bytes())) state.SkipWithError("the snapshot does not load");
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes.size()));
+}
+BENCHMARK(load_snapshot)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace blixard::state
