@@ -128,13 +128,15 @@ void machine::tables::vm_action(const pb::VmAction& action, pb::Answer& answer) 
 void machine::tables::vm_start(const vm_ptr& vm, pb::Answer& answer) {
   if (vm->desired() == pb::DESIRED_PAUSED)
     return cannot(*vm, "is paused, not stopped", answer, "resume it");
-  if (vm->desired() == pb::DESIRED_RUNNING && vm->phase() != pb::PHASE_FAILED)
-    return show(*vm, answer);
+  // What should run and does not, because it failed or ended by itself, is started again.
+  const bool ended = vm->phase() == pb::PHASE_FAILED || vm->phase() == pb::PHASE_STOPPED;
+  if (vm->desired() == pb::DESIRED_RUNNING && !ended) return show(*vm, answer);
   pb::Vm now = next_generation(*vm);
   now.set_desired(pb::DESIRED_RUNNING);
   now.set_force_stop(false);
-  // A failed VM has used up its restarts: starting it counts as a restart on request.
-  if (vm->phase() == pb::PHASE_FAILED) now.set_restarts(vm->restarts() + 1);
+  // Its node has seen this VM asked to run before: only another count of restarts tells it again.
+  if (vm->desired() == pb::DESIRED_RUNNING || vm->phase() == pb::PHASE_FAILED)
+    now.set_restarts(vm->restarts() + 1);
   node_id node{vm->node()};
   if (!node) {
     pb::Decision verdict;

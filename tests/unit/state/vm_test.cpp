@@ -188,6 +188,7 @@ TEST_F(vms, actions_follow_the_table) {
       {running, pb::PHASE_RUNNING, pb::VM_START, ok, running, pb::PHASE_RUNNING, false},
       {running, pb::PHASE_STARTING, pb::VM_START, ok, running, pb::PHASE_STARTING, false},
       {running, pb::PHASE_FAILED, pb::VM_START, ok, running, pb::PHASE_SCHEDULED, true},
+      {running, pb::PHASE_STOPPED, pb::VM_START, ok, running, pb::PHASE_SCHEDULED, true},
       {running, pb::PHASE_RUNNING, pb::VM_STOP, ok, stopped, pb::PHASE_STOPPING, true},
       {running, pb::PHASE_FAILED, pb::VM_STOP, ok, stopped, pb::PHASE_STOPPING, true},
       {running, pb::PHASE_RUNNING, pb::VM_RESTART, ok, running, pb::PHASE_SCHEDULED, true},
@@ -229,7 +230,8 @@ TEST_F(vms, actions_follow_the_table) {
     EXPECT_EQ(after.desired(), r.then_desired) << what;
     EXPECT_EQ(after.phase(), r.then_phase) << what;
     EXPECT_EQ(after.generation(), before.generation() + (r.new_generation ? 1 : 0)) << what;
-    const bool restarts = r.action == pb::VM_RESTART || r.phase == pb::PHASE_FAILED;
+    const bool restarts = r.action == pb::VM_RESTART || r.phase == pb::PHASE_FAILED ||
+                          (r.desired == running && r.phase == pb::PHASE_STOPPED);
     const bool counted = restarts && r.then_desired == running && r.outcome == ok;
     EXPECT_EQ(after.restarts(), before.restarts() + (counted ? 1 : 0)) << what;
     if (r.outcome == ok) {
