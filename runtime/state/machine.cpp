@@ -19,9 +19,8 @@ namespace {
 
 template <class Ids>
 void sort_unique(Ids& ids) {
-  std::ranges::sort(ids);
-  const auto rest = std::ranges::unique(ids);
-  ids.erase(rest.begin(), rest.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
 }
 
 void reset(applied_result& r) {
