@@ -1,0 +1,145 @@
+#include "actors/cache.hpp"
+
+#include <chrono>
+
+#include "actors/frames.hpp"
+#include "messages/cluster.pb.h"
+#include "runtime/net/loop.hpp"
+
+namespace blixard::actors {
+namespace {
+
+using metrics::metric;
+
+// Scores and reasons that travel with a decision: enough for a person; the choice sees all nodes.
+constexpr std::size_t listed_max = 64;
+
+frame_ptr command_frame(const pb::Command& c, const frame_header& header) {
+  auto h = header;
+  h.kind = frame_kind::command;
+  return frame::make(h, to_slice(c));
+}
+
+}  // namespace
+
+cache::cache(caf::actor_config& config, const links& to, shared_facts& facts)
+    : cache_actor::base(config),
+      to_(to),
+      facts_(facts),
+      inventory_(std::make_shared<state::inventory>()) {
+  bind(*facts.registry, metrics::cache_name::summary, summaries_.stats());
+  bind(*facts.registry, metrics::cache_name::placement, placements_.stats());
+  bind(*facts.registry, metrics::cache_name::peer, peers_.stats());
+}
+
+void cache::bind(metrics::registry& r, metrics::cache_name name,
+                 const blixard::cache::cache_stats& s) {
+  const auto reader = [](const blixard::cache::stat& value) {
+    return [&value] { return static_cast<double>(value.get()); };
+  };
+  bindings_.push_back(r.bind<metric::cache_hits>(reader(s.hits), name));
+  bindings_.push_back(r.bind<metric::cache_misses>(reader(s.misses), name));
+  bindings_.push_back(r.bind<metric::cache_waits>(reader(s.waited), name));
+  bindings_.push_back(r.bind<metric::cache_evictions>(reader(s.evictions), name));
+  bindings_.push_back(r.bind<metric::cache_invalidations>(reader(s.invalidations), name));
+  bindings_.push_back(r.bind<metric::cache_in_flight>(reader(s.in_flight), name));
+  bindings_.push_back(r.bind<metric::cache_entries>(reader(s.size), name));
+}
+
+cache::behavior_type cache::make_behavior() {
+  return {
+      [this](const plan_command& command) { plan(command); },
+      [this](const complete_answer& request) { complete(request); },
+      [this](const place_vm& request) { place(request); },
+      [this](const inventory_changed& change) { inventory_ = change.inventory; },
+      [this](const local_query& q) { stats(q); },
+  };
+}
+
+pb::Decision cache::decide(const state::inventory& in, const pb::VmSpec& spec,
+                           const state::plan_options& options) {
+  return *placements_.get(in, spec, options, net::monotonic_ns());
+}
+
+void cache::plan(const plan_command& command) {
+  pb::Command c;
+  if (!parse(c, command.frame->body()) || c.op_case() != pb::Command::kVmCreate) {
+    send(to_.router, answers{{{command.from, error_answer(command.from.request,
+                                                          make_error(errc::invalid_argument,
+                                                                     "not a command to be planned"),
+                                                          facts_.self)}}});
+    return;
+  }
+  auto& create = *c.mutable_vm_create();
+  auto spec = create.spec();
+  state::fill_defaults(spec);
+  *create.mutable_decision() = decide(*inventory_, spec, {.listed_max = listed_max});
+  proposals out;
+  out.list.push_back({command.from, command_frame(c, command.frame->header())});
+  send(to_.raft, std::move(out));
+}
+
+void cache::place(const place_vm& request) {
+  const auto& vm = *request.vm;
+  auto decision = decide(*inventory_, vm.spec(),
+                         {.avoid = node_id{vm.failed_node()}, .listed_max = listed_max});
+  // Nothing fits and the VM says so already: another entry in the log would tell nobody anything.
+  if (decision.node() == 0 && vm.fix() == decision.fix() && vm.rejected_size() != 0) return;
+  pb::Command c;
+  c.set_time_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
+                    std::chrono::system_clock::now().time_since_epoch())
+                    .count());
+  auto& place = *c.mutable_vm_place();
+  place.set_vm(vm.id());
+  place.set_generation(vm.generation());
+  *place.mutable_decision() = std::move(decision);
+  proposals out;
+  out.list.push_back({origin{}, command_frame(c, {})});
+  send(to_.raft, std::move(out));
+}
+
+void cache::complete(const complete_answer& request) {
+  auto& a = *request.partial;
+  if (request.explain) {
+    const auto& vm = *request.explain;
+    *a.mutable_decision() =
+        decide(*request.inventory, vm.spec(),
+               {.avoid = node_id{vm.failed_node()}, .resident = node_id{vm.node()}});
+  } else {
+    const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
+    if (summary) *a.mutable_status()->mutable_summary() = *summary;
+    fill_links(*a.mutable_status());
+  }
+  send(to_.router, answers{{{request.from, answer_frame(request.from.request, a)}}});
+}
+
+void cache::fill_links(pb::ClusterStatus& status) {
+  const auto now = net::monotonic_ns();
+  // A measurement is recorded once: what the router has not renewed grows old and is forgotten.
+  if (auto view = facts_.links.load(); view && view != recorded_links_) {
+    for (const auto& l : view->links) peers_.record(l.node, l.connected, l.rtt_us, now);
+    recorded_links_ = std::move(view);
+  }
+  for (auto& m : *status.mutable_members()) {
+    if (node_id{m.id()} == facts_.self) continue;
+    const auto* link = peers_.get(node_id{m.id()}, now);
+    m.set_quality(std::string{
+        to_string(link != nullptr ? link->quality : blixard::cache::link_quality::disconnected)});
+    m.set_rtt_us(link != nullptr ? link->rtt_us : 0);
+  }
+}
+
+void cache::stats(const local_query& q) {
+  pb::Answer a;
+  a.set_node(facts_.self.value());
+  a.set_term(facts_.flags->term().value());
+  a.set_index(facts_.flags->state().applied.value());
+  auto& out = *a.mutable_caches();
+  using blixard::cache::append_stats;
+  append_stats("summary", summaries_.stats(), summaries_.capacity(), out);
+  append_stats("placement", placements_.stats(), placements_.capacity(), out);
+  append_stats("peer", peers_.stats(), peers_.capacity(), out);
+  send(to_.router, answers{{{q.from, answer_frame(q.from.request, a)}}});
+}
+
+}  // namespace blixard::actors

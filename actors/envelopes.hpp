@@ -1,0 +1,298 @@
+// What the actors of a node say to each other: small structs of handles.
+//
+// Every payload is behind a counted pointer (frames, entries, inventories, VMs): sending a message
+// moves or counts pointers and copies no payload. All of these stay inside the process, hence
+// "unsafe" for CAF (it never serialises them). A handler that takes `T&` moves the handles out;
+// these messages always have one receiver, so that CAF never copies one to give the handler its
+// own.
+#pragma once
+
+#include <caf/actor_addr.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "messages/entry.hpp"
+#include "messages/errc.hpp"
+#include "messages/frame.hpp"
+#include "messages/ids.hpp"
+#include "runtime/state/lease_table.hpp"
+
+namespace blixard::pb {
+class Answer;
+class Command;
+class Vm;
+class VmReport_One;
+}  // namespace blixard::pb
+namespace blixard::state {
+struct inventory;
+}
+
+namespace blixard::actors {
+
+/// Who waits for an answer: a client's connection, the peer that forwarded the request, an actor of
+/// this node, or nobody. The request id is the waiter's own.
+struct origin {
+  enum class kind : std::uint8_t { nobody, connection, peer, local };
+  kind where = kind::nobody;
+  connection_id connection;       // kind::connection
+  node_id peer;                   // kind::peer
+  request_id request;             // echoed in the answer
+  std::uint64_t deadline_ns = 0;  // loop clock; 0: none. Nobody waits any longer after it.
+};
+
+// ---------------------------------------------------------------- transport and router
+
+/// Frames of one socket read, in the order they arrived.
+struct inbound {
+  connection_id connection;
+  node_id peer;  // 0: a client
+  std::vector<frame_ptr> frames;
+};
+struct connection_closed {
+  connection_id connection;
+  node_id peer;
+};
+/// Raft's messages to other nodes; `bulk` ones take the bulk connection.
+struct peer_frame {
+  node_id to;
+  bool bulk = false;
+  frame_ptr frame;
+};
+struct to_peers {
+  std::vector<peer_frame> frames;
+};
+struct answered {
+  origin to;
+  frame_ptr frame;  // kind answer; the request id is set by the router
+};
+struct answers {
+  std::vector<answered> list;
+};
+/// A request by an actor of this node; the answer comes back as `local_answer` to `reply_to`.
+struct local_request {
+  frame_ptr frame;
+  caf::strong_actor_ptr reply_to;
+};
+struct local_answer {
+  request_id request;
+  frame_ptr frame;
+};
+struct leader_changed {
+  node_id leader;  // 0: none known
+  blixard::term term;
+};
+struct member_address {
+  node_id id;
+  std::string address;
+};
+/// The addresses of all members; replaces what was known before.
+struct members_changed {
+  std::vector<member_address> members;
+};
+/// A request that is not for whoever got it: another node has to answer it (`target`), or, with
+/// target 0, it goes through dispatch again (this node stopped leading before anything was done for
+/// it).
+struct reroute {
+  origin from;
+  frame_ptr frame;
+  node_id target;
+};
+
+// ---------------------------------------------------------------- raft
+
+struct raft_frames {
+  node_id from;
+  std::vector<frame_ptr> frames;
+};
+struct proposal {
+  origin from;
+  frame_ptr frame;  // body: encoded pb::Command, proposed verbatim
+};
+struct proposals {
+  std::vector<proposal> list;
+};
+/// Linearizable queries: each goes on to node-state once ReadIndex confirmed an index.
+struct read_request {
+  origin from;
+  frame_ptr query;
+};
+struct reads {
+  std::vector<read_request> list;
+};
+struct admin_request {
+  origin from;
+  frame_ptr frame;
+};
+struct lease_frame {
+  node_id from;
+  frame_ptr frame;
+};
+/// What the WAL made durable: every sequence up to `seq`.
+struct persisted {
+  persist_seq seq;
+  std::uint64_t sync_ns = 0;  // how long write and fdatasync took
+};
+/// Node-state applied everything up to `index`.
+struct applied_up_to {
+  log_index index;
+};
+/// Nodes that hold or held a lease, from the replicated state: what the lease table needs to know.
+struct leaseholders {
+  std::vector<state::leaseholder> list;
+};
+
+// ---------------------------------------------------------------- WAL
+
+/// One Raft output's durable part; the field order is the order on disk (RAFTLAB R3).
+struct persist_request {
+  persist_seq seq;
+  bool must_sync = true;
+  std::optional<snapshot> snap;
+  std::vector<entry> entries;
+  std::optional<hard_state> hard;
+};
+/// Entries up to `through` are covered by a durable snapshot and may go.
+struct compact_request {
+  log_index through;
+};
+/// A snapshot of the state machine that is to be stored; answered to raft with `snapshot_stored`.
+struct store_snapshot {
+  snapshot snap;
+};
+struct snapshot_stored {
+  snapshot snap;
+};
+
+// ---------------------------------------------------------------- node-state
+
+struct committed {
+  std::vector<entry> entries;
+  // Waiters, ascending by index; an entry without one has no waiter on this node.
+  std::vector<std::pair<log_index, origin>> origins;
+};
+struct ready_reads {
+  log_index index;  // evaluate when applied >= index
+  std::vector<read_request> list;
+};
+/// A query that this node answers from what it has: stale reads and node-local tools.
+struct local_query {
+  origin from;
+  frame_ptr query;
+};
+/// State from the leader, replaces everything.
+struct install_snapshot {
+  snapshot snap;
+};
+/// Raft wants to compact: answer with `store_snapshot` to the snapshot writer.
+struct take_snapshot {
+  conf_state conf;
+};
+
+// ---------------------------------------------------------------- cache and planner
+
+using inventory_ptr = std::shared_ptr<const state::inventory>;
+using vm_ptr = std::shared_ptr<const pb::Vm>;
+using answer_ptr = std::shared_ptr<pb::Answer>;
+
+struct inventory_changed {
+  inventory_ptr inventory;
+};
+/// A client's `vm create`: planned, completed and proposed.
+struct plan_command {
+  origin from;
+  frame_ptr frame;
+};
+/// A VM of the replicated state that needs a node.
+struct place_vm {
+  vm_ptr vm;
+};
+/// An answer that lacks only what the caches know (summary, decision); completed and sent to
+/// `from`.
+struct complete_answer {
+  origin from;
+  answer_ptr partial;
+  inventory_ptr inventory;
+  vm_ptr explain;  // set: fill the decision for this VM; else: the cluster summary
+};
+
+// ---------------------------------------------------------------- VMs
+
+/// VMs of this node that changed, as of an applied index. `assigned` false: not ours any more.
+struct vm_update {
+  struct one {
+    vm_ptr vm;
+    std::uint64_t id = 0;
+    bool assigned = false;
+  };
+  std::vector<one> list;
+};
+/// All VMs of this node: sent when the node is registered and whenever a snapshot replaced the
+/// state.
+struct vm_sync {
+  std::uint64_t incarnation = 0;  // that the cluster knows this process by
+  std::vector<vm_ptr> list;
+};
+struct vm_observed {
+  std::shared_ptr<const pb::VmReport_One> report;
+};
+struct lease_granted {
+  frame_ptr frame;  // pb::LeaseGrant
+};
+struct logs_request {
+  origin from;
+  std::uint64_t vm = 0;
+  std::uint32_t lines = 0;
+  log_index index;  // of the state that said the VM is here
+};
+
+// INTERNAL atoms: messages of an actor to itself.
+using flush_atom = caf::atom_constant<caf::atom("flush")>;
+using tick_atom = caf::atom_constant<caf::atom("tick")>;
+using sync_atom = caf::atom_constant<caf::atom("sync")>;
+using drain_atom = caf::atom_constant<caf::atom("drain")>;
+using stop_atom = caf::atom_constant<caf::atom("stop")>;
+
+}  // namespace blixard::actors
+
+#define BLIXARD_LOCAL_MESSAGE(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(blixard::actors::type)
+BLIXARD_LOCAL_MESSAGE(inbound)
+BLIXARD_LOCAL_MESSAGE(connection_closed)
+BLIXARD_LOCAL_MESSAGE(to_peers)
+BLIXARD_LOCAL_MESSAGE(answers)
+BLIXARD_LOCAL_MESSAGE(local_request)
+BLIXARD_LOCAL_MESSAGE(local_answer)
+BLIXARD_LOCAL_MESSAGE(leader_changed)
+BLIXARD_LOCAL_MESSAGE(members_changed)
+BLIXARD_LOCAL_MESSAGE(reroute)
+BLIXARD_LOCAL_MESSAGE(raft_frames)
+BLIXARD_LOCAL_MESSAGE(proposals)
+BLIXARD_LOCAL_MESSAGE(reads)
+BLIXARD_LOCAL_MESSAGE(admin_request)
+BLIXARD_LOCAL_MESSAGE(lease_frame)
+BLIXARD_LOCAL_MESSAGE(persisted)
+BLIXARD_LOCAL_MESSAGE(applied_up_to)
+BLIXARD_LOCAL_MESSAGE(leaseholders)
+BLIXARD_LOCAL_MESSAGE(persist_request)
+BLIXARD_LOCAL_MESSAGE(compact_request)
+BLIXARD_LOCAL_MESSAGE(store_snapshot)
+BLIXARD_LOCAL_MESSAGE(snapshot_stored)
+BLIXARD_LOCAL_MESSAGE(committed)
+BLIXARD_LOCAL_MESSAGE(ready_reads)
+BLIXARD_LOCAL_MESSAGE(local_query)
+BLIXARD_LOCAL_MESSAGE(install_snapshot)
+BLIXARD_LOCAL_MESSAGE(take_snapshot)
+BLIXARD_LOCAL_MESSAGE(inventory_changed)
+BLIXARD_LOCAL_MESSAGE(plan_command)
+BLIXARD_LOCAL_MESSAGE(place_vm)
+BLIXARD_LOCAL_MESSAGE(complete_answer)
+BLIXARD_LOCAL_MESSAGE(vm_update)
+BLIXARD_LOCAL_MESSAGE(vm_sync)
+BLIXARD_LOCAL_MESSAGE(vm_observed)
+BLIXARD_LOCAL_MESSAGE(lease_granted)
+BLIXARD_LOCAL_MESSAGE(logs_request)
+#undef BLIXARD_LOCAL_MESSAGE

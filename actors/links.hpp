@@ -1,0 +1,61 @@
+// How the actors of one node find each other, and what they share without messages.
+//
+// Both structs belong to the node (apps/node.cpp) and outlive every actor. `links` is filled before
+// the first message is sent and emptied after the last actor ended; in between it is only read.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "actors/interfaces.hpp"
+#include "messages/ids.hpp"
+#include "runtime/base/published.hpp"
+#include "runtime/raft/types.hpp"
+
+namespace blixard::metrics {
+class registry;
+}
+
+namespace blixard::actors {
+
+struct links {
+  router_actor router;
+  raft_actor raft;
+  wal_actor wal;
+  state_actor state;
+  cache_actor cache;
+  vm_actor vm;
+};
+
+/// What the raft actor knows about the members, as an immutable value that is replaced whole.
+struct raft_view {
+  node_id leader;
+  blixard::term term;
+  log_index commit;
+  conf_state conf;
+  std::vector<raft::peer_status> peers;  // on the leader only
+};
+
+/// A link to a peer as the transport sees it; replaced whole by the router.
+struct link_view {
+  struct one {
+    node_id node;
+    bool connected = false;
+    std::uint32_t rtt_us = 0;
+  };
+  std::vector<one> links;
+};
+
+/// Facts that any thread may read at any time, also while the actor system hangs. Writers: see
+/// each.
+struct shared_facts {
+  node_id self;
+  cluster_id cluster;
+  std::string version;
+  published* flags = nullptr;                           // groups written by raft and by node-state
+  metrics::registry* registry = nullptr;                // handles resolved by each actor at start
+  std::atomic<std::shared_ptr<const raft_view>> raft;   // writer: raft
+  std::atomic<std::shared_ptr<const link_view>> links;  // writer: router
+};
+
+}  // namespace blixard::actors

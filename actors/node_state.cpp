@@ -1,0 +1,270 @@
+#include "actors/node_state.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "actors/frames.hpp"
+#include "actors/snapshot_encoder.hpp"
+#include "messages/cluster.pb.h"
+#include "runtime/net/loop.hpp"
+
+namespace blixard::actors {
+namespace {
+
+using metrics::metric;
+
+std::int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+template <metric M, class Enum>
+std::vector<metrics::gauge> gauges(metrics::registry& r, std::size_t count) {
+  std::vector<metrics::gauge> out;
+  for (std::size_t i = 0; i < count; ++i) out.push_back(r.gauge<M>(static_cast<Enum>(i)));
+  return out;
+}
+
+constexpr std::size_t node_states = pb::NodeState_ARRAYSIZE;
+constexpr std::uint64_t register_again_ns = 2'000'000'000;
+
+}  // namespace
+
+node_state::node_state(caf::actor_config& config, const links& to, shared_facts& facts,
+                       state::machine machine, std::shared_ptr<const pb::Node> self)
+    : state_actor::base(config),
+      to_(to),
+      facts_(facts),
+      machine_(std::move(machine)),
+      self_(std::move(self)),
+      apply_duration_(facts.registry->histogram<metric::state_apply_duration>()),
+      applied_count_(facts.registry->counter<metric::state_applied>()),
+      stale_reads_(facts.registry->counter<metric::raft_reads>(metrics::read_kind::stale)),
+      keys_(facts.registry->gauge<metric::state_keys>()),
+      sessions_(facts.registry->gauge<metric::state_sessions>()),
+      nodes_by_state_(gauges<metric::cluster_nodes, pb::NodeState>(*facts.registry, node_states)),
+      vms_by_phase_(gauges<metric::cluster_vms, pb::Phase>(*facts.registry, state::phase_count)),
+      vcpus_(facts.registry->gauge<metric::cluster_vcpus>()),
+      memory_(facts.registry->gauge<metric::cluster_memory>()),
+      disk_(facts.registry->gauge<metric::cluster_disk>()),
+      vcpus_used_(facts.registry->gauge<metric::cluster_vcpus_allocated>()),
+      memory_used_(facts.registry->gauge<metric::cluster_memory_allocated>()),
+      disk_used_(facts.registry->gauge<metric::cluster_disk_allocated>()) {}
+
+node_state::behavior_type node_state::make_behavior() {
+  return {
+      [this](const committed& batch) { apply(batch); },
+      [this](const ready_reads& r) { read(r); },
+      [this](const local_query& q) { local(q); },
+      [this](const install_snapshot& s) { install(s); },
+      [this](const take_snapshot& t) { take(t); },
+      [this](tick_atom) { tick(); },
+      [this](const local_answer&) {},  // what came of a command shows in the state itself
+  };
+}
+
+// ---------------------------------------------------------------- apply
+
+void node_state::apply(const committed& batch) {
+  const auto started = net::monotonic_ns();
+  answers out;
+  auto waiting = batch.origins.begin();
+  for (const auto& e : batch.entries) {
+    if (e.index <= machine_.applied_index()) continue;  // a snapshot was quicker
+    machine_.apply(e, result_);
+    note_changes(result_.changed);
+    answer_digests();
+    if (waiting == batch.origins.end() || waiting->first != e.index) continue;
+    const auto& to = waiting->second;
+    ++waiting;
+    if (to.where == origin::kind::nobody) continue;
+    result_.answer->set_node(facts_.self.value());
+    if (e.kind == entry_kind::normal && e.data.empty()) {
+      // Raft made an empty entry of a membership change that it refused.
+      out.list.push_back(
+          {to, error_answer(to.request,
+                            make_error(errc::conflict, "another membership change is in progress",
+                                       "try again"),
+                            facts_.self)});
+      continue;
+    }
+    if (e.kind == entry_kind::conf) add_members(*result_.answer);
+    out.list.push_back({to, answer_frame(to.request, *result_.answer)});
+  }
+  publish();
+  if (!out.list.empty()) send(to_.router, std::move(out));
+  tell_others();
+  send(to_.raft, applied_up_to{machine_.applied_index()});
+  applied_count_.add(batch.entries.size());
+  apply_duration_.observe(net::monotonic_ns() - started);
+}
+
+void node_state::note_changes(const state::changes& c) {
+  changed_vms_.insert(changed_vms_.end(), c.vms.begin(), c.vms.end());
+  nodes_changed_ = nodes_changed_ || !c.nodes.empty();
+  inventory_changed_ = inventory_changed_ || c.inventory || c.summary;
+}
+
+void node_state::add_members(pb::Answer& answer) const {
+  auto& joined = *answer.mutable_joined();
+  joined.set_cluster_id(facts_.cluster.value());
+  machine_.inventory()->nodes.for_each([&](const state::node_usage& n) {
+    if (n.facts->state() == pb::NODE_LEFT) return;
+    auto& m = *joined.add_members();
+    m.set_node(n.id.value());
+    m.set_address(n.facts->address());
+  });
+}
+
+void node_state::tell_others() {
+  if (inventory_changed_) {
+    inventory_changed_ = false;
+    const auto inventory = machine_.inventory();
+    send(to_.cache, inventory_changed{inventory});
+    show_inventory(*inventory);
+  }
+  if (nodes_changed_) {
+    nodes_changed_ = false;
+    send_members();
+  }
+  if (changed_vms_.empty()) return;
+  vm_update update;
+  for (const auto id : std::exchange(changed_vms_, {})) {
+    auto vm = machine_.vm(id);
+    const bool ours = vm && vm->node() == facts_.self.value();
+    if (!vm || vm->phase() != pb::PHASE_PENDING) placing_.erase(id);
+    update.list.push_back({std::move(vm), id.value(), ours});
+  }
+  if (registered_) send(to_.vm, std::move(update));
+}
+
+void node_state::send_members() {
+  members_changed members;
+  leaseholders holders;
+  bool alive = false;
+  machine_.inventory()->nodes.for_each([&](const state::node_usage& n) {
+    const auto& f = *n.facts;
+    if (n.id == facts_.self)
+      alive = f.incarnation() == incarnation_ && incarnation_ != 0 && f.state() != pb::NODE_DOWN &&
+              f.state() != pb::NODE_LEFT && f.state() != pb::NODE_JOINING;
+    if (f.state() == pb::NODE_LEFT) return;
+    members.members.push_back({n.id, f.address()});
+    holders.list.push_back({n.id, f.incarnation(), f.state() == pb::NODE_DOWN});
+  });
+  send(to_.router, std::move(members));
+  send(to_.raft, std::move(holders));
+  if (alive && !registered_) {
+    registered_ = true;
+    sync_vms();
+  }
+  registered_ = alive;
+}
+
+void node_state::sync_vms() {
+  vm_sync all;
+  all.incarnation = incarnation_;
+  all.list = machine_.vms_on(facts_.self);
+  send(to_.vm, std::move(all));
+}
+
+void node_state::publish() {
+  const auto inventory = machine_.inventory();
+  published_state now_true;
+  now_true.applied = machine_.applied_index();
+  now_true.keys = machine_.size().keys;
+  for (std::size_t i = 0; i < now_true.vms.size(); ++i)
+    now_true.vms[i] = static_cast<std::uint32_t>(inventory->sums.vms[i]);
+  // Caught up once: this process has applied what its leader had committed when it was first heard.
+  if (published_.initialized == 0) {
+    const auto raft = facts_.flags->raft();
+    now_true.initialized = raft.leader && now_true.applied >= raft.commit ? 1 : 0;
+  } else {
+    now_true.initialized = 1;
+  }
+  published_ = now_true;
+  facts_.flags->set_state(now_true);
+  keys_.set(now_true.keys);
+  sessions_.set(machine_.size().sessions);
+}
+
+void node_state::show_inventory(const state::inventory& in) {
+  std::vector<std::uint64_t> states(node_states);
+  in.nodes.for_each(
+      [&](const state::node_usage& n) { ++states[static_cast<std::size_t>(n.facts->state())]; });
+  for (std::size_t i = 0; i < node_states; ++i) nodes_by_state_[i].set(states[i]);
+  for (std::size_t i = 0; i < state::phase_count; ++i) vms_by_phase_[i].set(in.sums.vms[i]);
+  vcpus_.set(in.sums.capacity.vcpus);
+  memory_.set(in.sums.capacity.memory_bytes);
+  disk_.set(in.sums.capacity.disk_bytes);
+  vcpus_used_.set(in.sums.allocated.vcpus);
+  memory_used_.set(in.sums.allocated.memory_bytes);
+  disk_used_.set(in.sums.allocated.disk_bytes);
+}
+
+// ---------------------------------------------------------------- snapshots
+
+void node_state::install(const install_snapshot& s) {
+  const auto loaded = machine_.load(s.snap.data.bytes());
+  if (!loaded) {
+    // The bytes passed the checks of disk or wire: what they say cannot be built. Going on with
+    // another state than the cluster's is the one thing that must not happen.
+    CHECK_EQ(loaded.error().message, std::string{});
+  }
+  nodes_changed_ = inventory_changed_ = true;
+  registered_ = false;
+  changed_vms_.clear();
+  publish();
+  tell_others();
+  send(to_.raft, applied_up_to{machine_.applied_index()});
+}
+
+void node_state::take(const take_snapshot& t) {
+  // The view is taken here in O(1); encoding it runs on a thread of its own and ends in the WAL.
+  spawn_snapshot_encoder(system(), to_.wal, machine_.view(), {facts_.cluster, t.conf});
+}
+
+// ---------------------------------------------------------------- duties
+
+void node_state::tick() {
+  publish();
+  register_self();
+  expire_digests();
+  // A plan that was refused or lost on the way is asked for again, even if nothing changed.
+  if (++ticks_ % 20 == 0) placing_.clear();
+  if (facts_.flags->is_leader()) place_pending();
+}
+
+void node_state::register_self() {
+  if (registered_ || !facts_.flags->leader()) return;
+  const auto now = net::monotonic_ns();
+  if (register_sent_ns_ != 0 && now - register_sent_ns_ < register_again_ns) return;
+  register_sent_ns_ = now;
+  // Higher than any that the state knows of this node: the wall clock, or one more than the last.
+  const auto known = machine_.node(facts_.self);
+  const auto last = known ? known->incarnation() : 0;
+  if (incarnation_ <= last)
+    incarnation_ = std::max<std::uint64_t>(static_cast<std::uint64_t>(unix_ms()), last + 1);
+  pb::Command c;
+  c.set_time_ms(unix_ms());
+  *c.mutable_node_register()->mutable_node() = *self_;
+  c.mutable_node_register()->mutable_node()->set_incarnation(incarnation_);
+  send(to_.router,
+       local_request{
+           frame::make({.kind = frame_kind::command, .deadline_ms = 2000, .request = request_id{1}},
+                       to_slice(c)),
+           caf::actor_cast<caf::strong_actor_ptr>(this)});
+}
+
+void node_state::place_pending() {
+  const auto version = machine_.inventory()->version;
+  for (auto& vm : machine_.pending_vms(placements_per_tick)) {
+    auto& asked = placing_[vm_id{vm->id()}];
+    if (asked == version) continue;  // nothing has changed since the last plan for it
+    asked = version;
+    send(to_.cache, place_vm{std::move(vm)});
+  }
+}
+
+}  // namespace blixard::actors

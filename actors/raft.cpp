@@ -1,0 +1,453 @@
+#include "actors/raft.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "actors/frames.hpp"
+
+namespace blixard::actors {
+namespace {
+
+using metrics::metric;
+
+priority class_of(raft::message_type t) noexcept {
+  switch (t) {
+    case raft::message_type::append:
+    case raft::message_type::propose:
+    case raft::message_type::read_index:
+    case raft::message_type::read_index_resp:
+    case raft::message_type::transfer:
+      return priority::high;
+    case raft::message_type::snapshot:
+      return priority::low;
+    case raft::message_type::vote:
+    case raft::message_type::vote_resp:
+    case raft::message_type::prevote:
+    case raft::message_type::prevote_resp:
+    case raft::message_type::append_resp:
+    case raft::message_type::heartbeat:
+    case raft::message_type::heartbeat_resp:
+    case raft::message_type::timeout_now:
+      return priority::critical;
+  }
+  return priority::critical;
+}
+
+// Heartbeats and their answers are true in the newest version only; the transport replaces an older
+// one that still waits. For frames between nodes the request id has no other use.
+request_id supersede_key(raft::message_type t) noexcept {
+  return t == raft::message_type::heartbeat || t == raft::message_type::heartbeat_resp
+             ? request_id{static_cast<std::uint64_t>(t) + 1}
+             : request_id{};
+}
+
+published_role role_of(raft::role r, bool voter) noexcept {
+  switch (r) {
+    case raft::role::leader:
+      return published_role::leader;
+    case raft::role::candidate:
+    case raft::role::precandidate:
+      return published_role::candidate;
+    case raft::role::follower:
+      return voter ? published_role::follower : published_role::learner;
+  }
+  return published_role::follower;
+}
+
+constexpr auto to_ns(auto duration) {
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(duration).count());
+}
+
+}  // namespace
+
+raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to,
+                         shared_facts& facts, net::loop* loop, raft_options options,
+                         const raft::config& core_config, const raft::disk_state& disk,
+                         log_index applied)
+    : hosted(config, where),
+      to_(to),
+      facts_(facts),
+      loop_(loop),
+      options_(std::move(options)),
+      core_(core_config, disk, applied, disk.snapshot),
+      handed_(applied),
+      applied_(applied),
+      snapshot_index_(disk.snapshot ? disk.snapshot->index : log_index{}),
+      last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
+      was_member_(core_.configuration().contains(core_config.id)),
+      leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
+      metrics_(*facts.registry) {}
+
+raft_driver::behavior_type raft_driver::make_behavior() {
+  return {
+      [this](const raft_frames& in) { receive(in); },
+      [this](proposals& list) { propose(list); },
+      [this](const persisted& p) { persisted_up_to(p); },
+      [this](flush_atom) { flush(); },
+      [this](reads& list) { collect_reads(list); },
+      [this](const applied_up_to& a) { applied(a); },
+      [this](tick_atom) { on_tick(); },
+      [this](const admin_request& request) { administer(request); },
+      [this](const lease_frame& f) { renew_lease(f); },
+      [this](leaseholders& l) { leases_.set_nodes(std::move(l.list)); },
+      [this](snapshot_stored& s) { snapshot_is_stored(s); },
+      [this](stop_atom) { stop(); },
+  };
+}
+
+std::uint64_t raft_driver::now() const noexcept { return loop_ != nullptr ? loop_->now_ns() : 0; }
+
+void raft_driver::schedule_flush() {
+  if (flush_scheduled_) return;
+  flush_scheduled_ = true;
+  send(this, flush_atom::value);
+}
+
+// ---------------------------------------------------------------- inputs
+
+void raft_driver::receive(const raft_frames& in) {
+  for (const auto& f : in.frames) {
+    auto decoded = raft::decode(f->body());
+    if (!decoded || decoded->msg.from != in.from) {
+      metrics_.invalid.add();
+      continue;
+    }
+    auto& m = decoded->msg;
+    if (m.from == core_.lead() && !core_.is_leader()) {
+      if (leader_contact_ns_ != 0) metrics_.heartbeat_gap.observe(now() - leader_contact_ns_);
+      leader_contact_ns_ = now();
+    }
+    if (m.type == raft::message_type::snapshot)
+      receive_chunk(*decoded);
+    else
+      (void)core_.step(std::move(m));  // a refusal is an old or strange message: nothing to do
+  }
+  schedule_flush();
+}
+
+void raft_driver::propose(proposals& list) {
+  for (auto& p : list.list) {
+    if (pending_.size() >= limits::proposals_max) {
+      auto e = make_error(errc::overloaded, "the leader has more commands than it can replicate",
+                          "try again after the time it names");
+      e.retry_after_ms = 50;
+      answer(p.from, e);
+      continue;
+    }
+    const auto index = core_.propose(p.frame->body());
+    if (index) {
+      pending_.push_back({*index, core_.current_term(), p.from, now()});
+      continue;
+    }
+    switch (index.error()) {
+      case raft::refusal::dropped: {
+        auto e = make_error(errc::overloaded, "the leader takes no commands at the moment",
+                            "leadership is being handed over, or too much is not committed yet");
+        e.retry_after_ms = 50;
+        answer(p.from, e);
+        break;
+      }
+      case raft::refusal::no_leader:
+      case raft::refusal::not_leader:
+        send(to_.router, reroute{p.from, std::move(p.frame), node_id{}});
+        break;
+      case raft::refusal::not_promotable:
+      case raft::refusal::conf_refused:
+      case raft::refusal::unknown_peer:
+      case raft::refusal::invalid:
+      case raft::refusal::unsupported:
+        answer(p.from, make_error(errc::invalid_argument, "not a command that can be replicated"));
+        break;
+    }
+  }
+  schedule_flush();
+}
+
+void raft_driver::collect_reads(reads& list) {
+  for (auto& r : list.list) {
+    if (next_round_.queries.size() >= limits::reads_max) {
+      auto e = make_error(errc::overloaded, "more reads wait than this node can queue");
+      e.retry_after_ms = 20;
+      answer(r.from, e);
+      continue;
+    }
+    next_round_.queries.push_back(std::move(r));
+  }
+  schedule_flush();
+}
+
+void raft_driver::persisted_up_to(const persisted& p) {
+  durable_ = p.seq;
+  core_.persisted(p.seq);
+  release_gated(p.seq);
+  schedule_flush();
+}
+
+void raft_driver::applied(const applied_up_to& a) {
+  applied_ = a.index;
+  core_.applied(a.index);
+  metrics_.applied.set(a.index.value());
+  while (!waiting_grants_.empty() && waiting_grants_.front().first <= applied_) {
+    grant(waiting_grants_.front().second);
+    waiting_grants_.pop_front();
+  }
+  maybe_take_snapshot();
+  schedule_flush();
+}
+
+void raft_driver::on_tick() {
+  core_.tick();
+  if (core_.is_leader()) leader_contact_ns_ = now();
+  pump_snapshots();
+  if (++ticks_ % 10 == 0) {
+    promote_learners();
+    declare_down();
+    publish_view();
+    if (transfer_.target && now() > transfer_.until_ns) {
+      answer(transfer_.from, make_error(errc::timeout, "leadership was not taken over in time",
+                                        "see `cluster status` for who leads"));
+      transfer_ = {};
+    }
+  }
+  schedule_flush();
+}
+
+// ---------------------------------------------------------------- output
+
+void raft_driver::flush() {
+  flush_scheduled_ = false;
+  start_read_round();
+  while (core_.has_output()) {
+    core_.take_output(out_);
+    hand_out(out_);
+  }
+  publish();
+  if (!outgoing_.frames.empty()) send(to_.router, std::exchange(outgoing_, {}));
+}
+
+void raft_driver::start_read_round() {
+  if (next_round_.queries.empty() && next_round_.leases.empty()) return;
+  const auto context = ++last_context_;
+  if (!core_.is_leader() || !core_.read_index(context)) {
+    for (auto& q : next_round_.queries)
+      send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
+    next_round_ = {};
+    return;
+  }
+  metrics_.read_rounds.add();
+  next_round_.started_ns = now();
+  rounds_.emplace(context, std::exchange(next_round_, {}));
+}
+
+void raft_driver::hand_out(raft::output& out) {
+  if (out.soft) role_changed();
+  if (out.seq.value() != 0) persist(out);
+  send_messages(out);
+  if (out.snapshot) {
+    metrics_.snapshots_installed.add();
+    handed_ = std::max(handed_, out.snapshot->index);
+    snapshot_index_ = out.snapshot->index;
+    fail_pending(out.snapshot->index, make_error(errc::leadership_lost,
+                                                 "leadership was lost before the outcome was known",
+                                                 "the command may or may not have been applied"));
+    send(to_.state, install_snapshot{*out.snapshot});
+  }
+  if (!out.committed.empty()) hand_committed(out);
+  finish_reads(out);
+  if (out.conf) {
+    const bool member = out.conf->contains(core_.id());
+    if (was_member_ && !member) options_.fatal(13, "this node was removed from the cluster");
+    was_member_ = was_member_ || member;
+    metrics_.voters.set(out.conf->voters.size());
+    metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
+    publish_view();
+  }
+}
+
+void raft_driver::persist(raft::output& out) {
+  persist_request request{.seq = out.seq, .must_sync = out.must_sync};
+  if (out.snapshot) {
+    request.snap = *out.snapshot;
+    last_ = std::max(last_, out.snapshot->index);
+  }
+  if (!out.entries.empty()) last_ = out.entries.back().index;
+  request.entries = std::move(out.entries);
+  request.hard = out.hard;
+  send(to_.wal, std::move(request));
+}
+
+void raft_driver::queue_frame(raft::message& m) {
+  std::vector<slice> pieces;
+  raft::encode(m, pieces);
+  peer_frame f{.to = m.to,
+               .bulk = false,
+               .frame = frame::make({.kind = frame_kind::raft,
+                                     .cls = class_of(m.type),
+                                     .request = supersede_key(m.type),
+                                     .target = m.to},
+                                    std::move(pieces))};
+  if (m.after.value() == 0 || m.after <= durable_) {
+    outgoing_.frames.push_back(std::move(f));
+    return;
+  }
+  metrics_.persist_waits.add();
+  gated_.push_back({m.after, std::move(f)});
+}
+
+void raft_driver::send_messages(raft::output& out) {
+  for (auto& m : out.messages) {
+    if (m.type == raft::message_type::snapshot)
+      start_snapshot_to(m);
+    else
+      queue_frame(m);
+  }
+}
+
+void raft_driver::release_gated(persist_seq durable) {
+  while (!gated_.empty() && gated_.front().after <= durable) {
+    outgoing_.frames.push_back(std::move(gated_.front().frame));
+    gated_.pop_front();
+  }
+  // Acknowledgements do not wait for the flush: the leader's commit depends on them.
+  if (!outgoing_.frames.empty()) send(to_.router, std::exchange(outgoing_, {}));
+}
+
+void raft_driver::fail_pending(log_index through, const error& why) {
+  while (!pending_.empty() && pending_.front().index <= through) {
+    answer(pending_.front().from, why);
+    metrics_.unknown.add();
+    pending_.pop_front();
+  }
+}
+
+void raft_driver::hand_committed(raft::output& out) {
+  committed batch;
+  for (const auto& e : out.committed) {
+    if (e.kind == entry_kind::conf) last_conf_handed_ = e.index;
+    while (!pending_.empty() && pending_.front().index <= e.index) {
+      auto& p = pending_.front();
+      if (p.index == e.index && p.term == e.term) {
+        metrics_.commit_duration.observe(now() - p.accepted_ns);
+        metrics_.applied_proposals.add();
+        batch.origins.emplace_back(e.index, p.from);
+      } else {
+        // A committed entry of another leader stands where this one would have been.
+        metrics_.refused.add();
+        answer(p.from,
+               make_error(errc::not_leader, "this node lost leadership; nothing was applied",
+                          "send the command again"));
+      }
+      pending_.pop_front();
+    }
+  }
+  handed_ = out.committed.back().index;
+  batch.entries = std::move(out.committed);
+  send(to_.state, std::move(batch));
+}
+
+void raft_driver::finish_reads(raft::output& out) {
+  for (const auto& r : out.reads) {
+    const auto it = rounds_.find(r.context);
+    if (it == rounds_.end()) continue;
+    auto round = std::move(it->second);
+    rounds_.erase(it);
+    if (!round.queries.empty()) waiting_reads_.emplace_back(r.index, std::move(round.queries));
+    if (!round.leases.empty()) {
+      if (applied_ >= r.index)
+        grant(round.leases);
+      else
+        waiting_grants_.emplace_back(r.index, std::move(round.leases));
+    }
+  }
+  release_reads();
+}
+
+void raft_driver::release_reads() {
+  // node-state gets committed entries and reads in one order, so whatever was handed out is applied
+  // before the read is evaluated.
+  while (!waiting_reads_.empty() && waiting_reads_.front().first <= handed_) {
+    auto& [index, list] = waiting_reads_.front();
+    metrics_.reads.add(list.size());
+    send(to_.state, ready_reads{index, std::move(list)});
+    waiting_reads_.pop_front();
+  }
+}
+
+void raft_driver::answer(const origin& to, const error& e) {
+  if (to.where == origin::kind::nobody) return;
+  send(to_.router, answers{{{to, error_answer(to.request, e, facts_.self)}}});
+}
+
+// ---------------------------------------------------------------- what others see
+
+void raft_driver::role_changed() {
+  const auto role = core_.role();
+  if (role == raft::role::candidate && known_role_ != raft::role::candidate)
+    metrics_.elections.add();
+  if (role == raft::role::leader && known_role_ != raft::role::leader) {
+    spdlog::info("leading in term {}", core_.current_term().value());
+    leases_.lead(now());
+  }
+  if (role != raft::role::leader && known_role_ == raft::role::leader) {
+    spdlog::info("no longer leading (term {})", core_.current_term().value());
+    leases_.stop_leading();
+    for (auto& [context, round] : rounds_)
+      for (auto& q : round.queries)
+        send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
+    rounds_.clear();
+    waiting_grants_.clear();
+    snapshots_out_.clear();
+    facts_.registry->clear_peers();
+    lag_.clear();
+  }
+  known_role_ = role;
+  if (core_.lead() == known_leader_ && core_.current_term() == known_term_) return;
+  known_leader_ = core_.lead();
+  known_term_ = core_.current_term();
+  leader_contact_ns_ = known_leader_ ? now() : leader_contact_ns_;
+  if (known_leader_ && known_leader_ != last_leader_) {
+    if (last_leader_) metrics_.leader_changes.add();
+    last_leader_ = known_leader_;
+  }
+  send<caf::message_priority::high>(to_.router, leader_changed{known_leader_, known_term_});
+  if (transfer_.target && known_leader_ == transfer_.target) {
+    answer_done(transfer_.from);
+    transfer_ = {};
+  }
+  publish_view();
+}
+
+void raft_driver::publish() {
+  const auto& conf = core_.configuration();
+  const published_raft now_true{.term = core_.current_term(),
+                                .leader = core_.lead(),
+                                .commit = core_.commit(),
+                                .last = last_,
+                                .role = role_of(core_.role(), conf.is_voter(core_.id())),
+                                .cluster_size = conf.voters.size(),
+                                .leader_contact_ns = leader_contact_ns_};
+  if (now_true == published_) return;
+  published_ = now_true;
+  facts_.flags->set_raft(now_true);
+  metrics_.set(now_true, pending_.size());
+}
+
+void raft_driver::publish_view() {
+  auto view = std::make_shared<raft_view>();
+  view->leader = core_.lead();
+  view->term = core_.current_term();
+  view->commit = core_.commit();
+  view->conf = core_.configuration();
+  if (core_.is_leader()) {
+    view->peers = core_.status().peers;
+    const auto last = last_.value();
+    for (const auto& p : view->peers) {
+      if (p.id == core_.id()) continue;
+      auto it = lag_.find(p.id);
+      if (it == lag_.end()) it = lag_.emplace(p.id, facts_.registry->add_peer(p.id)).first;
+      it->second.set(last - std::min(last, p.match.value()));
+    }
+  }
+  facts_.raft.store(std::move(view));
+}
+
+}  // namespace blixard::actors

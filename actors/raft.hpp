@@ -1,0 +1,178 @@
+// The raft actor: drives the pure core, and is the only writer of the published Raft flags.
+//
+//   frames, proposals, reads, ticks ─► core ─┬─► persist_request ─► wal ─► persisted ─┐
+//                                   ▲        ├─► messages: at once, or when `after` is durable
+//                                   └────────┼───────────────────────────────────────◄┘
+//                                            └─► committed, ready reads ─► node-state
+//
+// Everything that arrived before the flush message to itself is in one output: proposals of one
+// turn are one batch on the disk and one append per follower.
+//
+// It also keeps the two things that need the leader's certainty: the node leases (lease_table.hpp)
+// and the membership requests.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/hosted.hpp"
+#include "actors/links.hpp"
+#include "actors/raft_metrics.hpp"
+#include "messages/limits.hpp"
+#include "runtime/raft/codec.hpp"
+#include "runtime/raft/core.hpp"
+#include "runtime/state/lease_table.hpp"
+
+namespace blixard::actors {
+
+struct raft_options {
+  std::uint64_t tick_ns = 0;           // of the loop's timer that sends tick_atom
+  std::uint64_t snapshot_entries = 0;  // take one after so many applied entries
+  std::string advertise;               // of this node
+  std::function<void(int, const std::string&)> fatal;
+};
+
+class raft_driver final : public hosted<raft_actor::base> {
+ public:
+  raft_driver(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
+              net::loop* loop, raft_options options, const raft::config& core_config,
+              const raft::disk_state& disk, log_index applied);
+
+  behavior_type make_behavior() override;
+
+ private:
+  struct pending {
+    log_index index;
+    blixard::term term;
+    origin from;
+    std::uint64_t accepted_ns = 0;
+  };
+  struct gated {
+    persist_seq after;
+    peer_frame frame;
+  };
+  struct lease_request {
+    node_id node;
+    std::uint64_t incarnation = 0;
+    frame_ptr frame;
+  };
+  /// One ReadIndex round: everything that asked before the flush that started it.
+  struct read_round {
+    std::vector<read_request> queries;
+    std::vector<lease_request> leases;
+    std::uint64_t started_ns = 0;
+  };
+  /// A snapshot on its way to a follower, in chunks.
+  struct outgoing_snapshot {
+    raft::message message;
+    std::uint64_t offset = 0;
+    std::uint64_t progress_ns = 0;
+  };
+  struct incoming_snapshot {
+    log_index index;
+    blixard::term term;
+    ref<buffer> data;
+    std::uint64_t received = 0;
+    std::uint64_t total = 0;
+  };
+
+  // raft.cpp: inputs and the flush
+  void receive(const raft_frames& in);
+  void propose(proposals& list);
+  void collect_reads(reads& list);
+  void persisted_up_to(const persisted& p);
+  void applied(const applied_up_to& a);
+  void on_tick();
+  void schedule_flush();
+  void flush();
+  void start_read_round();
+  void hand_out(raft::output& out);
+  void persist(raft::output& out);
+  void send_messages(raft::output& out);
+  void release_gated(persist_seq durable);
+  void hand_committed(raft::output& out);
+  void finish_reads(raft::output& out);
+  void release_reads();
+  void role_changed();
+  void publish();
+  void publish_view();
+  void fail_pending(log_index from, const error& why);
+  void answer(const origin& to, const error& e);
+  void answer_done(const origin& to);
+  void queue_frame(raft::message& m);
+  [[nodiscard]] std::uint64_t now() const noexcept;
+
+  // raft_snapshot.cpp
+  void start_snapshot_to(raft::message& m);
+  void pump_snapshots();
+  void receive_chunk(raft::decoded_message& m);
+  void snapshot_is_stored(snapshot_stored& s);
+  void maybe_take_snapshot();
+
+  // raft_admin.cpp
+  void administer(const admin_request& request);
+  void join(const origin& from, node_id id, const std::string& address);
+  void change_membership(const origin& from, const raft::conf_change& change);
+  void remove(const origin& from, node_id id);
+  void transfer(const origin& from, node_id target);
+  void promote_learners();
+  void renew_lease(const lease_frame& f);
+  void grant(const std::vector<lease_request>& list);
+  void declare_down();
+  void stop();
+
+  const links& to_;
+  shared_facts& facts_;
+  net::loop* loop_;
+  raft_options options_;
+  raft::core core_;
+  raft::output out_;
+  bool flush_scheduled_ = false;
+  bool stopping_ = false;
+  std::uint64_t ticks_ = 0;
+  node_id known_leader_;
+  blixard::term known_term_;
+  raft::role known_role_ = raft::role::follower;
+  bool ever_had_leader_ = false;
+  node_id last_leader_;
+  std::uint64_t leader_contact_ns_ = 0;
+
+  std::deque<pending> pending_;  // ascending by index
+  std::deque<gated> gated_;      // ascending by `after`
+  persist_seq durable_;
+  to_peers outgoing_;
+
+  read_round next_round_;
+  std::map<std::uint64_t, read_round> rounds_;  // by context
+  std::uint64_t last_context_ = 0;
+  log_index handed_;          // last committed index given to node-state
+  log_index applied_;         // last index that node-state reported
+  log_index snapshot_index_;  // of the newest snapshot
+  std::deque<std::pair<log_index, std::vector<read_request>>> waiting_reads_;  // handed_ >= index
+  std::deque<std::pair<log_index, std::vector<lease_request>>>
+      waiting_grants_;  // applied_ >= index
+  log_index last_conf_handed_;
+  log_index last_conf_proposed_;
+  log_index last_;  // of the log
+  bool was_member_ = false;
+
+  state::lease_table leases_;
+  std::unordered_map<node_id, outgoing_snapshot> snapshots_out_;
+  std::unordered_map<node_id, incoming_snapshot> snapshots_in_;
+  bool taking_snapshot_ = false;
+  std::vector<origin> snapshot_askers_;
+  struct {
+    origin from;
+    node_id target;
+    std::uint64_t until_ns = 0;
+  } transfer_;
+
+  published_raft published_;
+  raft_metrics metrics_;
+  std::unordered_map<node_id, metrics::gauge> lag_;
+};
+
+}  // namespace blixard::actors

@@ -1,0 +1,215 @@
+// What needs the leader's certainty: membership, leadership transfer, node leases.
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "actors/frames.hpp"
+#include "actors/raft.hpp"
+#include "messages/cluster.pb.h"
+
+namespace blixard::actors {
+namespace {
+
+// A learner becomes a voter when it is this close to the leader: it would not slow commits down.
+constexpr std::uint64_t promote_lag_entries = 100;
+constexpr std::uint64_t transfer_patience_ns = 5'000'000'000;
+
+std::int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void raft_driver::answer_done(const origin& to) {
+  if (to.where == origin::kind::nobody) return;
+  pb::Answer a;
+  a.set_index(core_.commit().value());
+  a.set_term(core_.current_term().value());
+  a.set_node(facts_.self.value());
+  a.mutable_done();
+  send(to_.router, answers{{{to, answer_frame(to.request, a)}}});
+}
+
+void raft_driver::administer(const admin_request& request) {
+  if (!core_.is_leader()) {
+    send(to_.router, reroute{request.from, request.frame, node_id{}});
+    return;
+  }
+  pb::AdminRequest r;
+  if (!parse(r, request.frame->body())) {
+    answer(request.from, make_error(errc::invalid_argument, "not an admin request"));
+    return;
+  }
+  switch (r.op_case()) {
+    case pb::AdminRequest::kJoin:
+      join(request.from, node_id{r.join().node()}, r.join().address());
+      break;
+    case pb::AdminRequest::kRemove:
+      remove(request.from, node_id{r.remove()});
+      break;
+    case pb::AdminRequest::kTransfer:
+      transfer(request.from, node_id{r.transfer()});
+      break;
+    case pb::AdminRequest::kSnapshot:
+      snapshot_askers_.push_back(request.from);
+      maybe_take_snapshot();
+      break;
+    case pb::AdminRequest::OP_NOT_SET:
+      answer(request.from,
+             make_error(errc::unsupported, "an admin request this node does not know"));
+      break;
+  }
+  schedule_flush();
+}
+
+void raft_driver::join(const origin& from, node_id id, const std::string& address) {
+  if (!id || address.empty()) {
+    answer(from, make_error(errc::invalid_argument, "a node joins with an id and an address"));
+    return;
+  }
+  pb::NodeAddress context;
+  context.set_node(id.value());
+  context.set_address(address);
+  raft::conf_change change;
+  const bool member = core_.configuration().contains(id);
+  change.changes.push_back({member ? raft::conf_op::update : raft::conf_op::learner, id});
+  change.context = to_slice(context);
+  change_membership(from, change);
+}
+
+void raft_driver::change_membership(const origin& from, const raft::conf_change& change) {
+  const auto index = core_.propose_conf(change);
+  if (!index) {
+    auto e = make_error(errc::overloaded, "the leader cannot change the membership at the moment",
+                        "try again");
+    e.retry_after_ms = 200;
+    answer(from, e);
+    return;
+  }
+  last_conf_proposed_ = *index;
+  pending_.push_back({*index, core_.current_term(), from, now()});
+}
+
+void raft_driver::remove(const origin& from, node_id id) {
+  if (!core_.configuration().contains(id)) {
+    answer(from, make_error(errc::not_found, "node " + to_string(id) + " is not a member",
+                            "see `cluster status`"));
+    return;
+  }
+  if (core_.configuration().voters.size() == 1 && core_.configuration().is_voter(id)) {
+    answer(from, make_error(errc::invalid_state, "the last voter cannot be removed"));
+    return;
+  }
+  // Its VMs may still run until its lease ends: from here on it gets no grant, and declare_down()
+  // gives them free once the end is certain.
+  raft::conf_change change;
+  change.changes.push_back({raft::conf_op::remove, id});
+  change_membership(from, change);
+}
+
+void raft_driver::transfer(const origin& from, node_id target) {
+  if (target == core_.id()) {
+    answer_done(from);
+    return;
+  }
+  if (transfer_.target) {
+    answer(from, make_error(errc::conflict, "leadership is being handed over already"));
+    return;
+  }
+  if (const auto r = core_.transfer(target); !r) {
+    answer(from, make_error(errc::not_found,
+                            "node " + to_string(target) + " is not a voter of this cluster",
+                            "see `cluster status`"));
+    return;
+  }
+  transfer_ = {from, target, now() + transfer_patience_ns};
+}
+
+void raft_driver::promote_learners() {
+  if (!core_.is_leader() || core_.configuration().learners.empty()) return;
+  const auto commit = core_.commit().value();
+  for (const auto& p : core_.status().peers) {
+    if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
+    if (p.match.value() + promote_lag_entries < commit) continue;
+    if (last_conf_proposed_ > applied_) return;  // one change at a time
+    raft::conf_change change;
+    change.changes.push_back({raft::conf_op::voter, p.id});
+    if (const auto index = core_.propose_conf(change)) {
+      last_conf_proposed_ = *index;
+      spdlog::info("node {} has caught up: it becomes a voter", p.id.value());
+    }
+    return;
+  }
+}
+
+// ---------------------------------------------------------------- leases
+
+void raft_driver::renew_lease(const lease_frame& f) {
+  pb::LeaseRenewal r;
+  if (!core_.is_leader() || !parse(r, f.frame->body())) return;
+  next_round_.leases.push_back({node_id{r.node()}, r.incarnation(), f.frame});
+  schedule_flush();
+}
+
+void raft_driver::grant(const std::vector<lease_request>& list) {
+  for (const auto& l : list) {
+    pb::LeaseRenewal asked;
+    if (!parse(asked, l.frame->body())) continue;
+    pb::LeaseGrant g;
+    g.set_incarnation(l.incarnation);
+    g.set_sent_ns(asked.sent_ns());
+    g.set_registered(core_.configuration().contains(l.node) &&
+                     leases_.grant(l.node, l.incarnation, now()));
+    g.set_duration_ms(g.registered() ? std::chrono::milliseconds(limits::lease_duration).count()
+                                     : 0);
+    auto frame = frame::make(
+        {.kind = frame_kind::lease_grant, .cls = priority::high, .target = l.node}, to_slice(g));
+    if (l.node == facts_.self)
+      send(to_.vm, lease_granted{std::move(frame)});
+    else
+      outgoing_.frames.push_back({l.node, false, std::move(frame)});
+  }
+  if (!outgoing_.frames.empty()) schedule_flush();
+}
+
+void raft_driver::declare_down() {
+  if (!core_.is_leader()) return;
+  for (const auto& n : leases_.take_expired(now())) {
+    const bool member = core_.configuration().contains(n.id);
+    pb::Command c;
+    c.set_time_ms(unix_ms());
+    c.mutable_node_down()->set_node(n.id.value());
+    c.mutable_node_down()->set_incarnation(n.incarnation);
+    if (!core_.propose(to_slice(c))) {
+      leases_.retry(n.id, now());
+      continue;
+    }
+    spdlog::warn("node {} is {}: its lease has ended", n.id.value(), member ? "down" : "gone");
+    if (member) continue;
+    pb::Command left;
+    left.set_time_ms(c.time_ms());
+    left.mutable_node_left()->set_node(n.id.value());
+    (void)core_.propose(to_slice(left));
+  }
+}
+
+void raft_driver::stop() {
+  stopping_ = true;
+  if (!core_.is_leader()) return;
+  // The voter that is furthest ahead takes over without waiting for an election timeout.
+  node_id best;
+  log_index match;
+  for (const auto& p : core_.status().peers) {
+    if (p.id == core_.id() || p.learner || !p.recent_active) continue;
+    if (!best || p.match > match) {
+      best = p.id;
+      match = p.match;
+    }
+  }
+  if (best) (void)core_.transfer(best);
+  schedule_flush();
+}
+
+}  // namespace blixard::actors

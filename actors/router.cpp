@@ -1,0 +1,445 @@
+#include "actors/router.hpp"
+
+#include "actors/frames.hpp"
+#include "runtime/net/address.hpp"
+
+namespace blixard::actors {
+namespace {
+
+using metrics::metric;
+
+routing::lanes_config lane_bounds() {
+  routing::lanes_config c;
+  c.lane[0] = {.max_items = 65'536, .max_bytes = 64 * limits::MiB, .retry_after_ms = 0};
+  c.lane[1] = {.max_items = 65'536, .max_bytes = 256 * limits::MiB, .retry_after_ms = 10};
+  c.lane[2] = {
+      .max_items = limits::proposals_max, .max_bytes = 256 * limits::MiB, .retry_after_ms = 50};
+  c.lane[3] = {.max_items = 4096, .max_bytes = 64 * limits::MiB, .retry_after_ms = 200};
+  return c;
+}
+
+bool is_request(frame_kind k) noexcept {
+  switch (k) {
+    case frame_kind::command:
+    case frame_kind::planned:
+    case frame_kind::query:
+    case frame_kind::local:
+    case frame_kind::admin:
+      return true;
+    case frame_kind::hello:
+    case frame_kind::raft:
+    case frame_kind::answer:
+    case frame_kind::lease:
+    case frame_kind::lease_grant:
+      return false;
+  }
+  return false;
+}
+
+// The class of a request is ours to say: a client cannot promote itself.
+priority class_of(const frame& f, bool from_peer) noexcept {
+  return is_request(f.header().kind) || !from_peer ? priority::normal : f.header().cls;
+}
+
+error make_overloaded(std::uint32_t retry_after_ms) {
+  auto e = make_error(errc::overloaded, "the node has more requests than it can queue",
+                      "try again after the time it names");
+  e.retry_after_ms = retry_after_ms;
+  return e;
+}
+
+// Looks at the bytes: field 1 of pb::Answer comes first and is a small varint.
+bool says_not_leader(const frame& answer) noexcept {
+  const auto bytes = answer.body().bytes();
+  return bytes.size() >= 2 && bytes[0] == std::byte{0x08} &&
+         bytes[1] == static_cast<std::byte>(errc::not_leader);
+}
+
+// A newer heartbeat (or answer to one) of the same node replaces the waiting one.
+std::uint64_t supersede_key(const peer_frame& f) noexcept {
+  return f.frame->header().request.value();
+}
+
+}  // namespace
+
+router::router(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
+               net::loop* loop, net::transport* io,
+               std::function<void(const std::vector<member_address>&)> remember)
+    : hosted(config, where),
+      to_(to),
+      facts_(facts),
+      loop_(loop),
+      io_(io),
+      remember_(std::move(remember)),
+      lanes_(lane_bounds()),
+      forwarded_count_(facts.registry->counter<metric::router_forwarded>()),
+      overloaded_count_(facts.registry->counter<metric::router_overloaded>()),
+      invalid_count_(facts.registry->counter<metric::router_invalid>()) {
+  auto& r = *facts.registry;
+  for (unsigned c = 0; c < priority_count; ++c) {
+    const auto& lane = lanes_.counters(static_cast<priority>(c));
+    bindings_.push_back(r.bind<metric::router_queued>(
+        [&lane] { return static_cast<double>(lane.queued_items.get()); }, c));
+  }
+}
+
+router::behavior_type router::make_behavior() {
+  return {
+      [this](inbound& in) { receive(in); },
+      [this](const to_peers& out) { send_to_peers(out); },
+      [this](const answers& a) {
+        for (const auto& one : a.list) reply(one.to, one.frame);
+      },
+      [this](local_request& request) { start_local(request); },
+      [this](drain_atom) { drain(); },
+      [this](const leader_changed& change) { set_leader(change); },
+      [this](reroute& r) { dispatch_again(r); },
+      [this](const members_changed& change) { set_members(change); },
+      [this](const connection_closed& c) { closed(c); },
+      [this](tick_atom) { tick(); },
+      [this](stop_atom) { stopping_ = true; },
+  };
+}
+
+std::uint64_t router::now() const noexcept { return loop_ != nullptr ? loop_->now_ns() : 0; }
+
+// ---------------------------------------------------------------- in
+
+void router::receive(inbound& in) {
+  for (auto& f : in.frames) enter({in.connection, in.peer, std::move(f)});
+  schedule_drain();
+}
+
+void router::enter(arrival a) {
+  const bool from_peer = static_cast<bool>(a.peer);
+  const auto& h = a.frame->header();
+  if (!from_peer && !is_request(h.kind)) {
+    invalid_count_.add();
+    if (io_ != nullptr) io_->close(a.connection);
+    return;
+  }
+  const auto cls = class_of(*a.frame, from_peer);
+  const auto size = a.frame->wire_size();
+  if (!from_peer) {
+    const auto admitted = admission_.admit(a.connection, cls, now());
+    if (!admitted.admitted) {
+      overloaded_count_.add();
+      if (io_ != nullptr)
+        (void)io_->send(
+            a.connection,
+            error_answer(h.request, make_overloaded(admitted.retry_after_ms), facts_.self));
+      return;
+    }
+  }
+  const auto waiting = is_request(h.kind) ? origin_of(a) : origin{};
+  const auto pushed = lanes_.push(cls, std::move(a), size);
+  if (pushed.result == routing::push_result::refused && waiting.where != origin::kind::nobody) {
+    overloaded_count_.add();
+    refuse(waiting, make_overloaded(pushed.retry_after_ms));
+  }
+}
+
+void router::schedule_drain() {
+  if (drain_scheduled_ || lanes_.empty()) return;
+  drain_scheduled_ = true;
+  send(this, drain_atom::value);
+}
+
+void router::drain() {
+  drain_scheduled_ = false;
+  collected out;
+  for (std::size_t n = 0; n < frames_per_drain; ++n) {
+    auto item = lanes_.pop();
+    if (!item) break;
+    dispatch(item->value, out);
+  }
+  hand_on(out);
+  schedule_drain();
+}
+
+origin router::origin_of(const arrival& a) const {
+  const auto& h = a.frame->header();
+  return {.where = a.peer ? origin::kind::peer : origin::kind::connection,
+          .connection = a.connection,
+          .peer = a.peer,
+          .request = h.request,
+          .deadline_ns = h.deadline_ms == 0 ? 0 : now() + h.deadline_ms * std::uint64_t{1'000'000}};
+}
+
+void router::dispatch(arrival& a, collected& out) {
+  const auto add_raft = [&](std::vector<raft_frames>& list) {
+    if (list.empty() || list.back().from != a.peer) list.push_back({a.peer, {}});
+    list.back().frames.push_back(std::move(a.frame));
+  };
+  switch (a.frame->header().kind) {
+    case frame_kind::raft:
+      add_raft(a.frame->header().cls == priority::critical ? out.critical : out.raft);
+      break;
+    case frame_kind::answer:
+      deliver_answer(a.frame);
+      break;
+    case frame_kind::lease:
+      send(to_.raft, lease_frame{a.peer, std::move(a.frame)});
+      break;
+    case frame_kind::lease_grant:
+      send(to_.vm, lease_granted{std::move(a.frame)});
+      break;
+    case frame_kind::command:
+    case frame_kind::planned:
+    case frame_kind::query:
+    case frame_kind::local:
+    case frame_kind::admin: {
+      const auto from = origin_of(a);
+      dispatch_request(from, std::move(a.frame), out);
+      break;
+    }
+    case frame_kind::hello:
+      invalid_count_.add();
+      break;
+  }
+}
+
+void router::hand_on(collected& out) {
+  for (auto& m : out.critical) send<caf::message_priority::high>(to_.raft, std::move(m));
+  for (auto& m : out.raft) send(to_.raft, std::move(m));
+  if (!out.commands.list.empty()) send(to_.raft, std::move(out.commands));
+  if (!out.queries.list.empty()) send(to_.raft, std::move(out.queries));
+}
+
+// ---------------------------------------------------------------- requests
+
+void router::dispatch_request(const origin& from, frame_ptr frame, collected& out) {
+  if (stopping_) {
+    refuse(from, make_error(errc::unavailable, "the node is stopping", "ask another node"));
+    return;
+  }
+  const auto& h = frame->header();
+  if (h.kind != frame_kind::local) {
+    to_leader(from, std::move(frame), out);
+    return;
+  }
+  if (h.target && h.target != facts_.self)
+    forward(from, frame, h.target);
+  else
+    send(to_.state, local_query{from, std::move(frame)});
+}
+
+void router::to_leader(const origin& from, frame_ptr frame, collected& out) {
+  if (!leader_) {
+    if (held_.size() >= held_max) {
+      overloaded_count_.add();
+      refuse(from, make_overloaded(100));
+      return;
+    }
+    const auto patience = now() + hold_ns;
+    held_.push_back({from, std::move(frame),
+                     from.deadline_ns != 0 ? std::min(from.deadline_ns, patience) : patience});
+    return;
+  }
+  if (leader_ != facts_.self) {
+    // A peer sent it because it took us for the leader: passing it on could go in circles.
+    if (from.where == origin::kind::peer)
+      refuse(from, make_error(errc::not_leader, "node " + to_string(leader_) + " leads", ""));
+    else
+      forward(from, frame, leader_);
+    return;
+  }
+  switch (frame->header().kind) {
+    case frame_kind::command:
+      out.commands.list.push_back({from, std::move(frame)});
+      break;
+    case frame_kind::query:
+      out.queries.list.push_back({from, std::move(frame)});
+      break;
+    case frame_kind::planned:
+      send(to_.cache, plan_command{from, std::move(frame)});
+      break;
+    case frame_kind::admin:
+      send(to_.raft, admin_request{from, std::move(frame)});
+      break;
+    case frame_kind::hello:
+    case frame_kind::raft:
+    case frame_kind::local:
+    case frame_kind::answer:
+    case frame_kind::lease:
+    case frame_kind::lease_grant:
+      break;
+  }
+}
+
+void router::forward(const origin& from, const frame_ptr& frame, node_id to) {
+  if (forwarded_.size() >= forwarded_max) {
+    overloaded_count_.add();
+    refuse(from, make_overloaded(100));
+    return;
+  }
+  const auto id = last_forward_ = last_forward_.next();
+  auto header = frame->header();
+  const bool changes = header.kind == frame_kind::command || header.kind == frame_kind::planned ||
+                       header.kind == frame_kind::admin;
+  header.request = id;
+  header.cls = priority::normal;
+  if (io_ == nullptr || !io_->send_to(to, net::channel::main, frame->with_header(header))) {
+    refuse(from,
+           make_error(errc::unavailable, "node " + to_string(to) + " is not connected to this node",
+                      "try again, or ask another node"));
+    return;
+  }
+  forwarded_count_.add();
+  forwarded_.emplace(id, forwarded{from, frame, to, changes});
+}
+
+void router::dispatch_again(reroute& r) {
+  if (!r.target) {
+    collected out;
+    dispatch_request(r.from, std::move(r.frame), out);
+    hand_on(out);
+    return;
+  }
+  auto header = r.frame->header();
+  header.target = r.target;
+  forward(r.from, r.frame->with_header(header), r.target);
+}
+
+void router::start_local(local_request& request) {
+  const auto id = last_local_ = last_local_.next();
+  const auto& h = request.frame->header();
+  local_.emplace(id, std::pair{std::move(request.reply_to), h.request});
+  const origin from{
+      .where = origin::kind::local,
+      .request = id,
+      .deadline_ns = h.deadline_ms == 0 ? 0 : now() + h.deadline_ms * std::uint64_t{1'000'000}};
+  collected out;
+  dispatch_request(from, std::move(request.frame), out);
+  hand_on(out);
+}
+
+// ---------------------------------------------------------------- answers
+
+void router::deliver_answer(const frame_ptr& frame) {
+  const auto it = forwarded_.find(frame->header().request);
+  if (it == forwarded_.end()) return;  // expired: its asker was told
+  auto f = std::move(it->second);
+  forwarded_.erase(it);
+  // The node that we took for the leader is not: the request surely went nowhere, so it may wait
+  // here until we know better.
+  if (says_not_leader(*frame) && f.frame->header().kind != frame_kind::local) {
+    if (leader_ == f.via) leader_ = node_id{};
+    collected out;
+    dispatch_request(f.from, std::move(f.frame), out);
+    hand_on(out);
+    return;
+  }
+  reply(f.from, frame);
+}
+
+void router::reply(const origin& to, const frame_ptr& answer) {
+  if (to.where == origin::kind::nobody) return;
+  if (to.where == origin::kind::local) {
+    const auto it = local_.find(to.request);
+    if (it == local_.end()) return;
+    auto [who, request] = std::move(it->second);
+    local_.erase(it);
+    caf::anon_send(caf::actor_cast<caf::actor>(who), local_answer{request, answer});
+    return;
+  }
+  auto frame = answer;
+  if (frame->header().request != to.request || frame->header().cls != priority::normal) {
+    auto header = frame->header();
+    header.request = to.request;
+    header.cls = priority::normal;
+    frame = frame->with_header(header);
+  }
+  if (to.where == origin::kind::connection) {
+    admission_.release(to.connection, priority::normal, now());
+    if (io_ != nullptr) (void)io_->send(to.connection, std::move(frame));
+  } else if (io_ != nullptr) {
+    (void)io_->send_to(to.peer, net::channel::main, std::move(frame));
+  }
+}
+
+void router::refuse(const origin& to, const error& why) {
+  if (to.where == origin::kind::nobody) return;
+  reply(to, error_answer(to.request, why, facts_.self));
+}
+
+// ---------------------------------------------------------------- peers
+
+void router::send_to_peers(const to_peers& out) {
+  if (io_ == nullptr) return;
+  for (const auto& f : out.frames) {
+    const auto channel = f.bulk ? net::channel::bulk : net::channel::main;
+    (void)io_->send_to(f.to, channel, f.frame, supersede_key(f));
+  }
+}
+
+void router::set_leader(const leader_changed& change) {
+  leader_ = change.leader;
+  if (!leader_) return;
+  collected out;
+  for (auto waiting = std::exchange(held_, {}); auto& h : waiting)
+    dispatch_request(h.from, std::move(h.frame), out);
+  hand_on(out);
+}
+
+void router::set_members(const members_changed& change) {
+  std::unordered_map<node_id, std::string> next;
+  for (const auto& m : change.members) {
+    if (m.id == facts_.self) continue;
+    next.emplace(m.id, m.address);
+    if (io_ == nullptr) continue;
+    if (const auto where = net::address::parse(m.address)) io_->set_peer(m.id, *where);
+  }
+  for (const auto& [id, address] : members_)
+    if (!next.contains(id) && io_ != nullptr) io_->remove_peer(id);
+  if (next == members_) return;
+  members_ = std::move(next);
+  if (remember_) remember_(change.members);
+}
+
+void router::closed(const connection_closed& c) {
+  if (!c.peer) {
+    admission_.drop(c.connection, now());
+    return;
+  }
+  // What was forwarded over it may or may not have happened.
+  for (auto it = forwarded_.begin(); it != forwarded_.end();) {
+    if (it->second.via != c.peer) {
+      ++it;
+      continue;
+    }
+    const auto f = std::move(it->second);
+    it = forwarded_.erase(it);
+    refuse(f.from, f.changes_state
+                       ? make_error(errc::connection_lost,
+                                    "the connection to node " + to_string(f.via) +
+                                        " was lost before it answered",
+                                    "the command may or may not have been applied")
+                       : make_error(errc::unavailable,
+                                    "the connection to node " + to_string(f.via) + " was lost",
+                                    "ask again"));
+  }
+}
+
+void router::tick() {
+  const auto t = now();
+  std::erase_if(held_, [&](const held& h) {
+    if (h.until_ns > t) return false;
+    refuse(h.from, make_error(errc::no_leader, "the cluster has no leader at the moment",
+                              "a majority of its members must be up and connected"));
+    return true;
+  });
+  std::erase_if(forwarded_, [t](const auto& f) {
+    return f.second.from.deadline_ns != 0 && f.second.from.deadline_ns + 1'000'000'000 < t;
+  });
+  publish_links();
+}
+
+void router::publish_links() {
+  if (io_ == nullptr) return;
+  auto view = std::make_shared<link_view>();
+  for (const auto& p : io_->peers()) view->links.push_back({p.node, p.connected, p.rtt_us});
+  facts_.links.store(std::move(view));
+}
+
+}  // namespace blixard::actors

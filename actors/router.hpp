@@ -1,0 +1,117 @@
+// The router actor: every frame of a node passes here, and is judged by its 32 header bytes alone.
+//
+//   socket ─► inbound ─► admission ─► lanes ─► drain ─┬─ raft frames ───────► raft
+//                           │ overloaded              ├─ command, admin ────► raft, or the leader's
+//                           node ▼                         ├─ query, planned ────► raft, cache, or
+//                           the leader
+//                         client                      ├─ local ─────────────► node-state, or
+//                         `target`
+//                                                     └─ answer ────────────► who asked here
+//
+// A node that does not lead passes a client's frame on with its body untouched, under a request id
+// of its own, and passes the answer back. While no leader is known requests are held (bounded in
+// number and time) instead of refused, since an election takes a fraction of a second; a held
+// request has gone nowhere, so that its refusal is certain.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/hosted.hpp"
+#include "actors/links.hpp"
+#include "metrics/registry.hpp"
+#include "runtime/net/transport.hpp"
+#include "runtime/routing/admission.hpp"
+#include "runtime/routing/lanes.hpp"
+
+namespace blixard::actors {
+
+class router final : public hosted<router_actor::base> {
+ public:
+  /// `io` may be null in tests: then nothing is sent and time stands still. `remember` keeps the
+  /// members' addresses for the next start of the process.
+  router(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
+         net::loop* loop, net::transport* io,
+         std::function<void(const std::vector<member_address>&)> remember);
+
+  behavior_type make_behavior() override;
+
+  static constexpr std::size_t frames_per_drain = 512;
+  static constexpr std::size_t held_max = 4096;
+  static constexpr std::uint64_t hold_ns = 3'000'000'000;  // longest wait for a leader
+  static constexpr std::size_t forwarded_max = 16'384;
+
+ private:
+  struct arrival {
+    connection_id connection;
+    node_id peer;
+    frame_ptr frame;
+  };
+  /// A request that another node is working on.
+  struct forwarded {
+    origin from;
+    frame_ptr frame;  // as it came
+    node_id via;
+    bool changes_state = false;
+  };
+  struct held {
+    origin from;
+    frame_ptr frame;
+    std::uint64_t until_ns = 0;
+  };
+  /// What one drain collected for each receiver: one message each, however many frames.
+  struct collected {
+    std::vector<raft_frames> critical;
+    std::vector<raft_frames> raft;
+    proposals commands;
+    reads queries;
+  };
+
+  void receive(inbound& in);
+  void enter(arrival a);
+  void schedule_drain();
+  void drain();
+  void dispatch(arrival& a, collected& out);
+  void dispatch_request(const origin& from, frame_ptr frame, collected& out);
+  void hand_on(collected& out);
+  void to_leader(const origin& from, frame_ptr frame, collected& out);
+  void forward(const origin& from, const frame_ptr& frame, node_id to);
+  void dispatch_again(reroute& r);
+  void deliver_answer(const frame_ptr& frame);
+  void reply(const origin& to, const frame_ptr& answer);
+  void refuse(const origin& to, const error& why);
+  void send_to_peers(const to_peers& out);
+  void start_local(local_request& request);
+  void set_leader(const leader_changed& change);
+  void set_members(const members_changed& change);
+  void closed(const connection_closed& c);
+  void tick();
+  void publish_links();
+  [[nodiscard]] origin origin_of(const arrival& a) const;
+  [[nodiscard]] std::uint64_t now() const noexcept;
+
+  const links& to_;
+  shared_facts& facts_;
+  net::loop* loop_;
+  net::transport* io_;
+  std::function<void(const std::vector<member_address>&)> remember_;
+  routing::lanes<arrival> lanes_;
+  routing::admission admission_;
+  bool drain_scheduled_ = false;
+  bool stopping_ = false;
+  node_id leader_;
+  request_id last_forward_{1};
+  std::unordered_map<request_id, forwarded> forwarded_;
+  request_id last_local_{1};
+  std::unordered_map<request_id, std::pair<caf::strong_actor_ptr, request_id>> local_;
+  std::deque<held> held_;
+  std::unordered_map<node_id, std::string> members_;
+  std::vector<metrics::registry::binding> bindings_;
+  metrics::counter forwarded_count_;
+  metrics::counter overloaded_count_;
+  metrics::counter invalid_count_;
+};
+
+}  // namespace blixard::actors

@@ -1,0 +1,103 @@
+#include "actors/wal.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "runtime/net/loop.hpp"
+
+namespace blixard::actors {
+
+using metrics::metric;
+
+wal::wal(caf::actor_config& config, const links& to, shared_facts& facts,
+         std::unique_ptr<storage::store> disk, fatal_fn fatal)
+    : wal_actor::base(config),
+      to_(to),
+      disk_(std::move(disk)),
+      fatal_(std::move(fatal)),
+      sync_duration_(facts.registry->histogram<metric::wal_fsync_duration>()),
+      sync_entries_(facts.registry->histogram<metric::wal_sync_entries>()),
+      syncs_(facts.registry->counter<metric::wal_syncs>()),
+      records_(facts.registry->counter<metric::wal_records>()),
+      bytes_(facts.registry->counter<metric::wal_bytes>()),
+      segments_(facts.registry->gauge<metric::wal_segments>()) {}
+
+wal::behavior_type wal::make_behavior() {
+  return {
+      [this](persist_request& request) { collect(request); },
+      [this](sync_atom) { write_and_sync(); },
+      [this](store_snapshot& request) { store_snapshot_of(request); },
+      [this](const compact_request& request) { compact(request); },
+  };
+}
+
+void wal::on_exit() {
+  // The hint makes the next start quicker; nothing depends on it.
+  if (disk_) (void)disk_->flush_hint();
+  disk_.reset();
+}
+
+void wal::collect(persist_request& request) {
+  pending_.push_back(std::move(request));
+  if (sync_queued_) return;
+  sync_queued_ = true;
+  send(this, sync_atom::value);
+}
+
+bool wal::check(const storage::result<void>& r) {
+  if (r) return true;
+  fatal_(storage::exit_code(r.error().code), r.error().message);
+  return false;
+}
+
+void wal::write_and_sync() {
+  sync_queued_ = false;
+  batches_.clear();
+  std::size_t entries = 0;
+  bool must_sync = false;
+  for (const auto& p : pending_) {
+    batches_.push_back({.seq = p.seq,
+                        .snap = p.snap ? &*p.snap : nullptr,
+                        .entries = p.entries,
+                        .hard = p.hard,
+                        .must_sync = p.must_sync});
+    entries += p.entries.size();
+    must_sync = must_sync || p.must_sync;
+  }
+  const auto started = net::monotonic_ns();
+  if (!check(disk_->write(batches_))) return;
+  if (must_sync && !check(disk_->sync())) return;
+  const auto took = net::monotonic_ns() - started;
+  const auto last = pending_.back().seq;
+  pending_.clear();
+  send<caf::message_priority::high>(to_.raft, persisted{last, took});
+  if (must_sync) account(took, entries);
+  // The next segment is made ready in slices while nothing waits; raft has been told already.
+  if (auto more = disk_->prepare(); !more) (void)check(tl::make_unexpected(more.error()));
+}
+
+void wal::account(std::uint64_t sync_ns, std::size_t entries) {
+  const auto& s = disk_->stats();
+  sync_duration_.observe(sync_ns);
+  sync_entries_.observe(entries);
+  syncs_.add();
+  records_.add(s.entries - written_entries_);
+  bytes_.add(s.bytes - written_bytes_);
+  written_entries_ = s.entries;
+  written_bytes_ = s.bytes;
+  segments_.set(s.segments);
+}
+
+void wal::store_snapshot_of(store_snapshot& request) {
+  if (auto r = disk_->save_snapshot(request.snap); !r) {
+    spdlog::warn("snapshot at {} not stored: {}", request.snap.index.value(), r.error().message);
+    request.snap.data = {};
+    request.snap.index = {};
+  }
+  send(to_.raft, snapshot_stored{std::move(request.snap)});
+}
+
+void wal::compact(const compact_request& request) {
+  (void)check(disk_->compact(request.through.next()));
+}
+
+}  // namespace blixard::actors

@@ -1,0 +1,51 @@
+// The WAL actor: a detached thread around storage::store. One sync is in flight; what arrives
+// meanwhile forms the next batch (group commit), because the sync message to itself queues behind
+// it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "actors/links.hpp"
+#include "metrics/registry.hpp"
+#include "runtime/storage/store.hpp"
+
+namespace blixard::actors {
+
+/// Ends the process: exit code and why. Any thread; does not return to a node that goes on.
+using fatal_fn = std::function<void(int code, const std::string& why)>;
+
+class wal final : public wal_actor::base {
+ public:
+  wal(caf::actor_config& config, const links& to, shared_facts& facts,
+      std::unique_ptr<storage::store> disk, fatal_fn fatal);
+
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+ private:
+  void collect(persist_request& request);
+  void write_and_sync();
+  void store_snapshot_of(store_snapshot& request);
+  void compact(const compact_request& request);
+  [[nodiscard]] bool check(const storage::result<void>& r);
+  void account(std::uint64_t sync_ns, std::size_t entries);
+
+  const links& to_;
+  std::unique_ptr<storage::store> disk_;
+  fatal_fn fatal_;
+  std::vector<persist_request> pending_;
+  std::vector<storage::persist_batch> batches_;
+  bool sync_queued_ = false;
+  std::uint64_t written_bytes_ = 0;
+  std::uint64_t written_entries_ = 0;
+  metrics::histogram sync_duration_;
+  metrics::histogram sync_entries_;
+  metrics::counter syncs_;
+  metrics::counter records_;
+  metrics::counter bytes_;
+  metrics::gauge segments_;
+};
+
+}  // namespace blixard::actors

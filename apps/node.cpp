@@ -1,0 +1,474 @@
+// Assembles a node: opens the disk, listens, joins, spawns the actors, wires them, and takes it all
+// down again in the reverse order.
+//
+//   main thread     starts everything, then waits for a signal
+//   I/O loop        transport, router, raft          WAL thread   wal actor
+//   CAF scheduler   node-state, cache, vm, repl      supervisor   VMs       exposer   HTTP
+#include "apps/node.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <caf/actor_registry.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/send.hpp>
+
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "actors/cache.hpp"
+#include "actors/hosted.hpp"
+#include "actors/node_state.hpp"
+#include "actors/raft.hpp"
+#include "actors/repl.hpp"
+#include "actors/router.hpp"
+#include "actors/vm.hpp"
+#include "actors/wal.hpp"
+#include "apps/node_disk.hpp"
+#include "apps/node_metrics.hpp"
+#include "apps/version.hpp"
+#include "messages/cluster.pb.h"
+#include "metrics/exposer.hpp"
+#include "runtime/net/loop.hpp"
+#include "runtime/net/transport.hpp"
+#include "runtime/repl/shell.hpp"
+#include "runtime/vm/host.hpp"
+
+namespace blixard::apps {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr std::uint64_t ms_ns = 1'000'000;
+
+void print_event(const nlohmann::json& event) {
+  const auto line = event.dump() + "\n";
+  // One write: lines of two threads never mix.
+  (void)!::write(STDOUT_FILENO, line.data(), line.size());
+}
+
+/// The end of a node that must not go on. What was acknowledged is durable already.
+[[noreturn]] void fatal(int code, const std::string& why) {
+  spdlog::critical("{}", why);
+  print_event({{"event", "fatal"}, {"code", code}, {"error", why}});
+  _exit(code);
+}
+
+void start_logging(const std::string& level) {
+  auto logger = spdlog::stderr_color_mt("blixard");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  spdlog::set_default_logger(std::move(logger));
+  spdlog::set_level(spdlog::level::from_str(level));
+}
+
+std::uint64_t seed_of(const node_config& config) {
+  if (config.seed != 0) return config.seed + config.id.value();
+  std::uint64_t seed = 0;
+  (void)!getrandom(&seed, sizeof seed, 0);
+  return seed;
+}
+
+start_result<net::address> to_address(const endpoint& e) {
+  auto parsed = net::address::parse(to_string(e));
+  if (parsed) return *parsed;
+  return tl::unexpected(
+      start_error{static_cast<int>(exit_code::configuration), parsed.error().message});
+}
+
+/// CAF as it measured best (DESIGN, CAF notes in actors/README.md).
+class system_config : public caf::actor_system_config {
+ public:
+  system_config() {
+    const auto cores = std::max(2U, std::thread::hardware_concurrency());
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", std::size_t{cores - 1});
+    set("scheduler.max-throughput", std::size_t{64});
+    set("logger.verbosity", caf::atom("quiet"));
+  }
+};
+
+raft::config core_config(const node_config& c) {
+  const auto ticks = [&](std::uint32_t ms) {
+    return std::max(1U, (ms + c.tick_ms - 1) / c.tick_ms);
+  };
+  raft::config out;
+  out.id = c.id;
+  out.election_min_ticks = ticks(c.election_min_ms);
+  out.election_max_ticks = ticks(c.election_max_ms);
+  out.heartbeat_ticks = ticks(c.heartbeat_ms);
+  out.seed = seed_of(c);
+  out.max_inflight_msgs = limits::inflight_max_messages;
+  out.max_inflight_bytes = limits::inflight_max_bytes;
+  out.max_msg_bytes = limits::append_max_bytes;
+  out.max_committed_bytes = 4 * limits::append_max_bytes;
+  out.max_uncommitted_bytes = limits::uncommitted_max_bytes;
+  out.forward = false;  // the router forwards whole requests
+  return out;
+}
+
+/// Hands what the transport reads to the router, one message per socket read.
+class bridge final : public net::transport_handler {
+ public:
+  explicit bridge(const actors::links& to) : to_(to) {}
+
+  void on_frames(const net::connection_info& from, std::span<const frame_ptr> frames) override {
+    caf::anon_send(to_.router, actors::inbound{from.id, from.node, {frames.begin(), frames.end()}});
+  }
+  void on_connected(const net::connection_info& c) override {
+    if (c.node && c.outgoing) spdlog::info("connected to node {}", c.node.value());
+  }
+  void on_disconnected(const net::connection_info& c, net::close_reason why) override {
+    if (c.node && c.outgoing)
+      spdlog::info("lost the connection to node {}: {}", c.node.value(), net::to_string(why));
+    if (c.chan == net::channel::main)
+      caf::anon_send(to_.router, actors::connection_closed{c.id, c.node});
+  }
+  void on_refused(node_id peer, const error& e) override {
+    spdlog::warn("node {} refused the connection: {}", peer.value(), e.message);
+  }
+
+ private:
+  const actors::links& to_;
+};
+
+class node {
+ public:
+  explicit node(const node_config& config) : config_(config) {}
+
+  int run();
+
+ private:
+  start_result<void> open();
+  start_result<void> join_if_needed();
+  start_result<void> start_vms();
+  start_result<void> start_metrics();
+  void spawn();
+  void start_timers();
+  void announce();
+  int wait_for_stop();
+  void stop();
+  [[nodiscard]] std::shared_ptr<const pb::Node> describe() const;
+  [[nodiscard]] metrics::readiness readiness() const;
+
+  const node_config& config_;
+  node_disk disk_;
+  std::string advertise_;
+  net::address bound_;
+
+  // Construction order is destruction order reversed: what actors refer to goes last.
+  metrics::registry registry_{version};
+  std::unique_ptr<published> flags_;
+  actors::shared_facts facts_;
+  actors::links links_;
+  routing::buffer_pool pool_;
+  std::unique_ptr<net::loop> loop_;
+  bridge bridge_{links_};
+  std::unique_ptr<net::transport> io_;
+  std::vector<metrics::registry::binding> bindings_;
+  std::unique_ptr<metrics::exposer> exposer_;
+  std::unique_ptr<vm::supervisor> supervisor_;
+  std::optional<vm::lease_page> lease_;
+  system_config caf_config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::unique_ptr<actors::host> router_host_;
+  std::unique_ptr<actors::host> raft_host_;
+  actors::repl_actor repl_;
+  std::thread loop_thread_;
+  sigset_t signals_{};
+};
+
+start_result<void> node::open() {
+  auto disk = open_disk(config_);
+  if (!disk) return tl::unexpected(disk.error());
+  disk_ = std::move(*disk);
+  const auto bind = to_address(config_.bind);
+  if (!bind) return tl::unexpected(bind.error());
+  loop_ = std::make_unique<net::loop>();
+  io_ = std::make_unique<net::transport>(
+      *loop_, pool_, bridge_,
+      net::transport_config{.self = config_.id,
+                            .cluster = disk_.cluster,
+                            .bind = *bind,
+                            .advertise = config_.advertise ? to_string(*config_.advertise) : "",
+                            .version = version,
+                            .seed = seed_of(config_),
+                            .frame_max_bytes = config_.max_frame_bytes,
+                            .send_total_max_bytes = config_.memory_cap_bytes});
+  auto bound = io_->listen();
+  if (!bound)
+    return tl::unexpected(start_error{static_cast<int>(exit_code::bind), bound.error().message});
+  bound_ = *bound;
+  advertise_ = config_.advertise ? to_string(*config_.advertise) : bound_.to_string();
+  for (const auto& [id, where] : config_.dial) {
+    const auto dialled = to_address(where);
+    if (!dialled) return tl::unexpected(dialled.error());
+    io_->set_dial_override(id, *dialled);
+  }
+  return {};
+}
+
+start_result<void> node::join_if_needed() {
+  auto peers = load_peers(config_.data_dir);
+  if (disk_.cluster.value() == 0) {
+    auto ticket = ask_to_join(config_, advertise_);
+    if (!ticket) return tl::unexpected(ticket.error());
+    if (auto r = disk_.store->set_cluster(ticket->cluster); !r)
+      return tl::unexpected(start_error{storage::exit_code(r.error().code), r.error().message});
+    disk_.cluster = ticket->cluster;
+    peers = std::move(ticket->members);
+    save_peers(config_.data_dir, peers);
+    spdlog::info("admitted to cluster {:016x}", disk_.cluster.value());
+  }
+  io_->set_cluster(disk_.cluster);
+  for (const auto& p : peers)
+    if (const auto where = net::address::parse(p.address); where && p.id != config_.id)
+      io_->set_peer(p.id, *where);
+  return {};
+}
+
+start_result<void> node::start_vms() {
+  auto lease = vm::lease_page::open(config_.data_dir + "/lease");
+  if (!lease)
+    return tl::unexpected(
+        start_error{static_cast<int>(exit_code::no_space), lease.error().message});
+  lease_.emplace(std::move(*lease));
+  vm::supervisor_options options;
+  options.data_dir = config_.data_dir;
+  options.guest_kernel = config_.guest_kernel;
+  options.guest_initrd = config_.guest_initrd;
+  options.on_report = [this](const pb::VmReport_One& r) {
+    caf::anon_send(links_.vm, actors::vm_observed{std::make_shared<const pb::VmReport_One>(r)});
+  };
+  options.on_log = [](const char* level, const std::string& line) {
+    spdlog::log(spdlog::level::from_str(level), "{}", line);
+  };
+  supervisor_ = std::make_unique<vm::supervisor>(std::move(options));
+  return {};
+}
+
+metrics::readiness node::readiness() const {
+  metrics::readiness r;
+  const auto now_ns = net::monotonic_ns();
+  const auto s = flags_->read();
+  if (s.raft.cluster_size == 0) r.reasons.emplace_back("not a member of a cluster yet");
+  if (!s.raft.leader)
+    r.reasons.emplace_back("no leader is known");
+  else if (now_ns - std::min(now_ns, s.raft.leader_contact_ns) > config_.election_max_ms * ms_ns)
+    r.reasons.emplace_back("the leader was not heard within an election timeout");
+  if (s.raft.commit.value() > s.state.applied.value() + 1000)
+    r.reasons.emplace_back("more than 1000 committed entries are not applied yet");
+  struct statvfs fs {};
+  if (access(config_.data_dir.c_str(), W_OK) != 0 || statvfs(config_.data_dir.c_str(), &fs) != 0 ||
+      fs.f_bavail == 0)
+    r.reasons.emplace_back("the data directory cannot be written");
+  return r;
+}
+
+start_result<void> node::start_metrics() {
+  auto page = published::create(config_.data_dir + "/status", config_.id, disk_.cluster);
+  if (!page)
+    return tl::unexpected(start_error{static_cast<int>(exit_code::no_space), page.error().message});
+  flags_ = std::move(*page);
+  registry_.gauge<metrics::metric::wal_truncated>().set(disk_.truncated_bytes);
+  auto started = metrics::exposer::start(
+      to_string(config_.metrics),
+      {.metrics = [this] { return registry_.text(); }, .ready = [this] { return readiness(); }});
+  if (!started)
+    return tl::unexpected(start_error{static_cast<int>(exit_code::bind), started.error().message});
+  exposer_ = std::move(*started);
+  return {};
+}
+
+std::shared_ptr<const pb::Node> node::describe() const {
+  auto n = std::make_shared<pb::Node>();
+  const auto host = vm::host_capacity(config_.data_dir);
+  n->set_id(config_.id.value());
+  n->set_name(config_.name);
+  n->set_address(advertise_);
+  n->set_version(std::string{version});
+  auto& c = *n->mutable_capacity();
+  c.set_vcpus(config_.vcpus != 0 ? config_.vcpus : host.vcpus);
+  c.set_memory_bytes(config_.memory_bytes != 0 ? config_.memory_bytes : host.memory_bytes);
+  c.set_disk_bytes(config_.disk_bytes != 0 ? config_.disk_bytes : host.disk_bytes);
+  for (const auto& [key, value] : config_.labels) {
+    auto& l = *n->add_labels();
+    l.set_key(key);
+    l.set_value(value);
+  }
+  const auto available = vm::available_backends();
+  const auto wanted = [&](vm::backend_kind b) {
+    return config_.backends.empty() ||
+           std::ranges::find(config_.backends, vm::to_string(b)) != config_.backends.end();
+  };
+  for (const auto b : available)
+    if (wanted(b)) n->add_backends(static_cast<pb::Backend>(b));
+  const auto& qemu = vm::detect_qemu();
+  n->set_accelerator(qemu.binary.empty() ? "" : qemu.accelerator);
+  if (!qemu.why.empty()) spdlog::info("{}", qemu.why);
+  return n;
+}
+
+void node::spawn() {
+  facts_.self = config_.id;
+  facts_.cluster = disk_.cluster;
+  facts_.version = version;
+  facts_.flags = flags_.get();
+  facts_.registry = &registry_;
+  system_ = std::make_unique<caf::actor_system>(caf_config_);
+  auto& sys = *system_;
+  router_host_ = std::make_unique<actors::host>(sys, *loop_);
+  raft_host_ = std::make_unique<actors::host>(sys, *loop_);
+  const auto applied = disk_.machine.applied_index();
+  links_.router = actors::spawn_hosted<actors::router>(
+      sys, *router_host_, links_, facts_, loop_.get(), io_.get(),
+      [dir = config_.data_dir](const auto& members) { save_peers(dir, members); });
+  links_.raft = actors::spawn_hosted<actors::raft_driver>(
+      sys, *raft_host_, links_, facts_, loop_.get(),
+      actors::raft_options{.tick_ns = config_.tick_ms * ms_ns,
+                           .snapshot_entries = config_.snapshot_entries,
+                           .advertise = advertise_,
+                           .fatal = fatal},
+      core_config(config_), disk_.raft, applied);
+  links_.wal = sys.spawn<actors::wal, caf::detached>(links_, facts_, std::move(disk_.store), fatal);
+  links_.cache = sys.spawn<actors::cache>(links_, facts_);
+  links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
+  links_.state =
+      sys.spawn<actors::node_state>(links_, facts_, std::move(disk_.machine), describe());
+  disk_.raft.entries.clear();
+  disk_.raft.snapshot.reset();
+}
+
+void node::start_timers() {
+  loop_->every(config_.tick_ms * ms_ns, [this] {
+    caf::anon_send<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
+  });
+  loop_->every(100 * ms_ns, [this] { caf::anon_send(links_.router, actors::tick_atom::value); });
+  loop_->every(250 * ms_ns, [this] {
+    caf::anon_send(links_.state, actors::tick_atom::value);
+    caf::anon_send(links_.vm, actors::tick_atom::value);
+  });
+}
+
+void node::announce() {
+#ifdef BLIXARD_FAULT_POINTS
+  constexpr bool fault_points = true;
+#else
+  constexpr bool fault_points = false;
+#endif
+  print_event({{"event", "ready"},
+               {"id", config_.id.value()},
+               {"pid", getpid()},
+               {"bind", bound_.to_string()},
+               {"metrics", exposer_->address()},
+               {"last_index", disk_.last_index.value()},
+               {"term", std::max(disk_.raft.hard.term, disk_.last_term).value()},
+               {"wal_truncated_bytes", disk_.truncated_bytes},
+               {"fault_points", fault_points},
+               {"version", version}});
+}
+
+int node::wait_for_stop() {
+  if (config_.repl) {
+    repl_ = system_->spawn<actors::repl_shell>(links_);
+    repl::mailbox_port port{[this](const repl::request& r, repl::mailbox_port::answer_fn done) {
+      caf::anon_send(repl_, actors::repl_request{r, std::move(done)});
+    }};
+    return repl::run_shell(port, {});
+  }
+  int signal = 0;
+  sigwait(&signals_, &signal);
+  spdlog::info("stopping");
+  return 0;
+}
+
+void node::stop() {
+  // A second signal ends the process at once; what was acknowledged is on the disk.
+  std::thread([set = signals_] {
+    int signal = 0;
+    sigwait(&set, &signal);
+    _exit(0);
+  }).detach();
+  caf::anon_send(links_.router, actors::stop_atom::value);
+  caf::anon_send(links_.raft, actors::stop_atom::value);
+  for (int i = 0; i < 100 && flags_->is_leader() && flags_->cluster_size() > 1; ++i)
+    std::this_thread::sleep_for(10ms);
+  supervisor_->stop();
+  loop_->post([this] { io_->shutdown(500, [this] { loop_->stop(); }); });
+  loop_thread_.join();
+  // Hosted actors end on the loop: it runs until their last message was handled.
+  const auto end = [](const auto& actor) {
+    if (actor)
+      caf::anon_send<caf::message_priority::high>(
+          caf::actor_cast<caf::actor>(actor),
+          caf::exit_msg{actor->address(), caf::exit_reason::user_shutdown});
+  };
+  end(repl_);
+  end(links_.vm);
+  end(links_.cache);
+  end(links_.state);
+  end(links_.raft);
+  end(links_.router);
+  end(links_.wal);
+  while (system_->registry().running() > 0) {
+    loop_->stop();
+    loop_->run();
+    std::this_thread::sleep_for(1ms);
+  }
+  repl_ = nullptr;
+  links_ = {};
+  system_->await_all_actors_done();
+}
+
+int node::run() {
+  start_logging(config_.log_level);
+  prctl(PR_SET_TIMERSLACK, 1);
+  signal(SIGPIPE, SIG_IGN);
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGTERM);
+  sigaddset(&signals_, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  // Trying the accelerator takes a while: meanwhile the disk is read and the cluster joined.
+  auto qemu = std::async(std::launch::async, [] { (void)vm::detect_qemu(); });
+  for (auto step : {&node::open, &node::join_if_needed, &node::start_vms, &node::start_metrics}) {
+    if (auto done = (this->*step)(); !done) {
+      qemu.wait();
+      spdlog::error("{}", done.error().message);
+      if (done.error().code >= 3)
+        print_event(
+            {{"event", "fatal"}, {"code", done.error().code}, {"error", done.error().message}});
+      return done.error().code;
+    }
+  }
+  qemu.wait();
+  bindings_ = bind_io(registry_, *io_, pool_);
+  spawn();
+  if (auto started = supervisor_->start(); !started) {
+    print_event({{"event", "fatal"}, {"code", 11}, {"error", started.error().message}});
+    _exit(static_cast<int>(exit_code::no_space));
+  }
+  start_timers();
+  loop_thread_ = std::thread([this] {
+    prctl(PR_SET_NAME, "blixard-io");
+    prctl(PR_SET_TIMERSLACK, 1);
+    loop_->run();
+  });
+  announce();
+  const auto code = wait_for_stop();
+  stop();
+  return code;
+}
+
+}  // namespace
+
+int run_node(const node_config& config) {
+  const auto n = std::make_unique<node>(config);
+  return n->run();
+}
+
+}  // namespace blixard::apps

@@ -1,0 +1,176 @@
+#include "apps/node_disk.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "actors/frames.hpp"
+#include "messages/cluster.pb.h"
+#include "runtime/net/client.hpp"
+
+namespace blixard::apps {
+namespace {
+
+using namespace std::chrono_literals;
+
+tl::unexpected<start_error> fail(exit_code code, std::string message) {
+  return tl::unexpected(start_error{static_cast<int>(code), std::move(message)});
+}
+
+tl::unexpected<start_error> fail(const storage::storage_error& e) {
+  return tl::unexpected(start_error{storage::exit_code(e.code), e.message});
+}
+
+std::uint64_t random_id() {
+  std::uint64_t value = 0;
+  while (value == 0)
+    if (getrandom(&value, sizeof value, 0) != sizeof value) value = 0;
+  return value;
+}
+
+// The first snapshot of a new cluster: an empty state machine that has applied one empty entry.
+start_result<void> bootstrap(const node_config& config, node_disk& disk) {
+  disk.cluster = cluster_id{random_id()};
+  if (auto r = disk.store->set_cluster(disk.cluster); !r) return fail(r.error());
+  disk.machine.apply(entry{.term = term{1}, .index = log_index{1}});
+  snapshot first{.index = log_index{1}, .term = term{1}, .conf = {.voters = {config.id}}};
+  first.data = disk.machine.view().encode({disk.cluster, first.conf});
+  disk.raft.hard = {.term = term{1}, .vote = node_id{}, .commit = log_index{1}};
+  const storage::persist_batch batch{
+      .seq = persist_seq{1}, .snap = &first, .entries = {}, .hard = disk.raft.hard};
+  if (auto r = disk.store->write({&batch, 1}); !r) return fail(r.error());
+  if (auto r = disk.store->sync(); !r) return fail(r.error());
+  disk.last_index = first.index;
+  disk.last_term = first.term;
+  disk.raft.snapshot = std::make_shared<const snapshot>(std::move(first));
+  spdlog::info("made a new cluster {:016x}", disk.cluster.value());
+  return {};
+}
+
+std::string peers_path(const std::string& data_dir) { return data_dir + "/peers.json"; }
+
+// What came of one attempt to join.
+struct attempt {
+  std::optional<admission_ticket> ticket;
+  std::string why;
+  bool final = false;
+};
+
+attempt try_join(const node_config& config, const slice& body) {
+  net::client client{{.addresses = config.join}};
+  attempt out;
+  bool done = false;
+  client.submit({.kind = frame_kind::admin, .body = body, .timeout_ms = 5000},
+                [&](const repl::reply& reply) {
+                  done = true;
+                  pb::Answer a;
+                  if (!reply) {
+                    out.why = reply.error().message;
+                    return;
+                  }
+                  if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
+                    out.why = "an answer that is not one";
+                    return;
+                  }
+                  if (a.error() != 0) {
+                    out.why = a.message();
+                    out.final = a.error() == static_cast<std::uint32_t>(errc::invalid_argument);
+                    return;
+                  }
+                  out.ticket.emplace();
+                  out.ticket->cluster = cluster_id{a.joined().cluster_id()};
+                  for (const auto& m : a.joined().members())
+                    out.ticket->members.push_back({node_id{m.node()}, m.address()});
+                });
+  while (!done) client.poll(1000);
+  return out;
+}
+
+}  // namespace
+
+start_result<node_disk> open_disk(const node_config& config) {
+  auto files = std::make_unique<storage::posix_file_system>();
+  auto opened = storage::store::open(
+      *files, config.data_dir,
+      {.owner = {config.id, cluster_id{}}, .segment_bytes = config.segment_bytes});
+  if (!opened) return fail(opened.error());
+  auto& found = opened->found;
+  for (const auto& w : found.warnings) spdlog::warn("{}", w);
+  if (found.corrupt)
+    return fail(exit_code::corruption,
+                fmt::format("{} is damaged at offset {}: {}. Remove this node from the cluster and "
+                            "let it join again with an empty data directory",
+                            found.corrupt->file, found.corrupt->offset, found.corrupt->what));
+  node_disk disk{.files = std::move(files),
+                 .store = std::move(opened->disk),
+                 .cluster = found.owner.cluster,
+                 .last_index = found.last_index,
+                 .last_term = found.last_term,
+                 .truncated_bytes = found.truncated_bytes};
+  disk.raft.hard = found.hard;
+  disk.raft.entries = std::move(found.entries);
+  if (!found.snap.empty()) {
+    auto context = disk.machine.load(found.snap.data.bytes());
+    if (!context) return fail(exit_code::corruption, "snapshot: " + context.error().message);
+    disk.raft.snapshot = std::make_shared<const snapshot>(std::move(found.snap));
+  }
+  if (disk.cluster.value() != 0) return disk;
+  if (config.bootstrap) {
+    if (auto r = bootstrap(config, disk); !r) return tl::unexpected(r.error());
+  } else if (config.join.empty()) {
+    return fail(exit_code::configuration,
+                config.data_dir +
+                    " holds no cluster yet: start the first node with --bootstrap, "
+                    "the others with --join HOST:PORT of a member");
+  }
+  return disk;
+}
+
+std::vector<actors::member_address> load_peers(const std::string& data_dir) {
+  std::vector<actors::member_address> out;
+  std::ifstream in{peers_path(data_dir)};
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  if (!json.is_object()) return out;
+  for (const auto& [id, address] : json.items())
+    if (address.is_string())
+      out.push_back({node_id{std::strtoull(id.c_str(), nullptr, 10)}, address});
+  return out;
+}
+
+void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const auto& m : members) json[to_string(m.id)] = m.address;
+  const auto path = peers_path(data_dir);
+  {
+    std::ofstream out{path + ".tmp", std::ios::trunc};
+    out << json.dump() << '\n';
+    if (!out.flush()) return;  // a hint: the next change tries again
+  }
+  std::rename((path + ".tmp").c_str(), path.c_str());
+}
+
+start_result<admission_ticket> ask_to_join(const node_config& config,
+                                           const std::string& advertise) {
+  pb::AdminRequest request;
+  request.mutable_join()->set_node(config.id.value());
+  request.mutable_join()->set_address(advertise);
+  const auto body = actors::to_slice(request);
+  std::string why;
+  const auto until = std::chrono::steady_clock::now() + 60s;
+  while (std::chrono::steady_clock::now() < until) {
+    auto got = try_join(config, body);
+    if (got.ticket) return std::move(*got.ticket);
+    if (got.why != why) spdlog::info("not admitted yet: {}", got.why);
+    why = std::move(got.why);
+    if (got.final) break;
+    std::this_thread::sleep_for(200ms);
+  }
+  return fail(exit_code::configuration, "the cluster did not admit this node: " + why);
+}
+
+}  // namespace blixard::apps

@@ -1,0 +1,59 @@
+// What a node finds, or makes, in its data directory before anything else starts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "actors/envelopes.hpp"
+#include "runtime/base/config.hpp"
+#include "runtime/raft/types.hpp"
+#include "runtime/state/machine.hpp"
+#include "runtime/storage/file_system.hpp"
+#include "runtime/storage/store.hpp"
+
+namespace blixard::apps {
+
+/// Why a node cannot start: the exit code and what a person is told.
+struct start_error {
+  int code = 0;
+  std::string message;
+};
+
+template <class T>
+using start_result = tl::expected<T, start_error>;
+
+/// The recovered (or new) durable state, ready for the core and the state machine.
+struct node_disk {
+  std::unique_ptr<storage::file_system> files;
+  std::unique_ptr<storage::store> store;
+  cluster_id cluster;  // 0: has yet to join
+  raft::disk_state raft;
+  state::machine machine;  // at the snapshot
+  log_index last_index;
+  blixard::term last_term;
+  std::uint64_t truncated_bytes = 0;
+};
+
+/// Opens config.data_dir. A fresh directory with --bootstrap becomes a cluster of one: a snapshot
+/// at index 1, term 1, whose configuration is this node.
+[[nodiscard]] start_result<node_disk> open_disk(const node_config& config);
+
+/// The members' addresses as last known, in `peers.json`: a hint for a restart, so that a node
+/// finds its peers before it has heard from any. Missing or damaged: empty.
+[[nodiscard]] std::vector<actors::member_address> load_peers(const std::string& data_dir);
+void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members);
+
+/// What a node learns when it is admitted.
+struct admission_ticket {
+  cluster_id cluster;
+  std::vector<actors::member_address> members;
+};
+
+/// Asks the members in `config.join` to admit this node, again and again for up to a minute (the
+/// cluster may be starting too). Errors: exit code 3 with what the last member said.
+[[nodiscard]] start_result<admission_ticket> ask_to_join(const node_config& config,
+                                                         const std::string& advertise);
+
+}  // namespace blixard::apps

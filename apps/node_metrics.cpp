@@ -1,0 +1,48 @@
+#include "apps/node_metrics.hpp"
+
+namespace blixard::apps {
+namespace {
+
+using metrics::metric;
+using routing::tally;
+
+auto value_of(const tally& t) {
+  return [&t] { return static_cast<double>(t.get()); };
+}
+
+}  // namespace
+
+std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net::transport& io,
+                                                const routing::buffer_pool& pool) {
+  std::vector<metrics::registry::binding> out;
+  const auto& t = io.counters();
+  for (unsigned c = 0; c < priority_count; ++c) {
+    const auto& k = t.by_class[c];
+    out.push_back(r.bind<metric::router_sent>(value_of(k.sent_frames), c));
+    out.push_back(r.bind<metric::router_received>(value_of(k.received_frames), c));
+    out.push_back(r.bind<metric::router_dropped>(value_of(k.dropped_frames), c));
+    out.push_back(r.bind<metric::router_superseded>(value_of(k.superseded_frames), c));
+    out.push_back(r.bind<metric::router_queue_bytes>(value_of(k.queued_bytes), c));
+    out.push_back(r.bind<metric::router_sent_bytes>(value_of(k.sent_bytes), c));
+    out.push_back(r.bind<metric::router_received_bytes>(value_of(k.received_bytes), c));
+  }
+  out.push_back(r.bind<metric::net_connections>(value_of(t.connections)));
+  out.push_back(r.bind<metric::net_connects>(value_of(t.established)));
+  out.push_back(r.bind<metric::net_read_calls>(value_of(t.reads)));
+  out.push_back(r.bind<metric::net_write_calls>(value_of(t.writes)));
+  for (unsigned b = 0; b < routing::buffer_class_count; ++b) {
+    out.push_back(r.bind<metric::pool_buffers>(
+        [&pool, b] { return static_cast<double>(pool.stats().classes[b].in_use); }, b));
+    out.push_back(r.bind<metric::pool_gets>(
+        [&pool, b] {
+          const auto s = pool.stats().classes[b];
+          return static_cast<double>(s.hits + s.misses);
+        },
+        b));
+    out.push_back(r.bind<metric::pool_misses>(
+        [&pool, b] { return static_cast<double>(pool.stats().classes[b].misses); }, b));
+  }
+  return out;
+}
+
+}  // namespace blixard::apps
