@@ -67,9 +67,10 @@ class turn_hook {
 };
 
 struct loop_config {
-  // Longest time to poll before sleeping, while work comes at shorter intervals than this. 0:
-  // never.
-  std::uint64_t spin_ns = 20'000;
+  // Longest time to poll before sleeping, while work comes at shorter intervals than this; 0:
+  // never. Pays only where a core is free for the loop (README "Figures"), so it has to be asked
+  // for.
+  std::uint64_t spin_ns = 0;
   // Tasks run in one turn before sockets are looked at again.
   std::size_t tasks_per_turn = 1024;
 };

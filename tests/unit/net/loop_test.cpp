@@ -99,15 +99,14 @@ TEST(loop, one_ping_at_a_time_between_two_threads_never_gets_lost) {
   struct ping final : loop_task {
     ping(loop& to, loop_task*& other, int& n) : home(to), next(other), rounds_left(n) {}
     void run() noexcept override {
-      if (--rounds_left <= 0) done = true;
-      other_loop->post(*next);
-      if (done) home.stop();
+      const int now = --rounds_left;  // from the post on, it is the other thread's
+      if (now >= 0) other_loop->post(*next);
+      if (now <= 0) home.stop();  // at 0 this side ends, at -1 the other
     }
     loop& home;
     loop* other_loop = nullptr;
     loop_task*& next;
     int& rounds_left;
-    bool done = false;
   };
   loop_task* to_b = nullptr;
   loop_task* to_a = nullptr;
@@ -120,7 +119,7 @@ TEST(loop, one_ping_at_a_time_between_two_threads_never_gets_lost) {
   a.post(pa);
   a.run();
   runner.join();
-  EXPECT_LE(left, 0);
+  EXPECT_EQ(left, -1);
   EXPECT_GT(a.stats().wakes + b.stats().wakes, 0u);
 }
 
@@ -165,12 +164,16 @@ TEST(loop, tasks_that_never_end_do_not_keep_sockets_waiting) {
     again(loop& io, int& n) : l(io), count(n) {}
     void run() noexcept override {
       ++count;
-      l.run_later(*this);
+      if (!done) l.run_later(*this);
     }
     loop& l;
     int& count;
+    bool done = false;
   } endless{l, spins};
-  on_ready handler{[&](std::uint32_t) { l.stop(); }};
+  on_ready handler{[&](std::uint32_t) {
+    endless.done = true;
+    l.stop();
+  }};
   ASSERT_EQ(l.watch(s.a.get(), EPOLLIN, handler), 0);
   l.post(endless);
   l.post([&] { EXPECT_EQ(::write(s.b.get(), "x", 1), 1); });
