@@ -156,6 +156,7 @@ void cluster::release(std::uint64_t id, persist_seq through) {
 }
 
 void cluster::drain(std::uint64_t id) {
+  sync(id);
   for (int i = 0; i < 1000 && take(id); ++i) sync(id);
 }
 

@@ -120,8 +120,8 @@ class cluster {
   void release(std::uint64_t id, persist_seq through);
   void report(const message& m, report_kind how);
 
-  std::map<std::uint64_t, std::uint64_t> leaders_;       // term to leader
-  std::map<std::uint64_t, entry> committed_;             // index to what somebody applied
+  std::map<std::uint64_t, std::uint64_t> leaders_;  // term to leader
+  std::map<std::uint64_t, entry> committed_;        // index to what somebody applied
   std::uint64_t incarnations_ = 0;
 };
 

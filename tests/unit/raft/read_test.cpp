@@ -1,0 +1,198 @@
+// Linearizable reads: thesis section 6.4.
+#include <gtest/gtest.h>
+
+#include "tests/unit/raft/cluster.hpp"
+
+namespace blixard::raft::test {
+namespace {
+
+cluster_options plain(bool lease = false) {
+  return {{1, 2, 3}, {}, [=](config& c) {
+            c.prevote = true;
+            c.check_quorum = true;
+            c.reads = lease ? read_mode::lease : read_mode::safe;
+          }};
+}
+
+std::vector<std::uint64_t> contexts(const cluster& c, std::uint64_t id) {
+  std::vector<std::uint64_t> out;
+  for (const read_state& r : c.nodes.at(id).reads) out.push_back(r.context);
+  return out;
+}
+
+TEST(reads, are_answered_with_the_commit_index_after_one_quorum_round) {
+  cluster c(plain());
+  c.elect(1);
+  const log_index index = c.propose(1, "x");
+  c.settle();
+  ASSERT_TRUE(c.at(1).read_index(7));
+  c.take(1);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  c.settle();
+  ASSERT_EQ(c.nodes.at(1).reads.size(), 1u);
+  EXPECT_EQ(c.nodes.at(1).reads[0], (read_state{7, index}));
+}
+
+TEST(reads, that_wait_together_share_one_round) {
+  cluster c(plain());
+  c.elect(1);
+  c.settle();
+  for (std::uint64_t ctx = 1; ctx <= 50; ++ctx) ASSERT_TRUE(c.at(1).read_index(ctx));
+  c.take(1);
+  EXPECT_EQ(c.network.size(), 2u);
+  c.settle();
+  EXPECT_EQ(c.nodes.at(1).reads.size(), 50u);
+}
+
+TEST(reads, of_a_leader_cut_off_are_never_answered) {
+  cluster c(plain());
+  c.elect(1);
+  c.isolate(1);
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.settle();
+  c.tick_all(40);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  EXPECT_NE(c.leader(), 1u);
+}
+
+TEST(reads, do_not_accept_acknowledgements_of_earlier_rounds) {
+  cluster c(plain());
+  c.elect(1);
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.drain(1);
+  while (c.deliver_one()) {
+  }
+  c.drain(2);
+  c.drain(3);  // acknowledgements of the first round are on their way
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.drain(1);
+  while (!c.network.empty() && c.network.front().type == message_type::heartbeat_resp)
+    c.deliver_one();
+  c.take(1);
+  EXPECT_EQ(contexts(c, 1), std::vector<std::uint64_t>{1});
+  c.settle();
+  EXPECT_EQ(contexts(c, 1), (std::vector<std::uint64_t>{1, 1}));
+}
+
+TEST(reads, before_the_first_commit_of_the_term_wait_for_it) {
+  cluster c(plain());
+  (void)c.at(1).campaign();
+  c.drop = [](const message& m) { return m.type == message_type::append; };
+  c.settle();
+  ASSERT_TRUE(c.at(1).is_leader());
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.settle();
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  c.drop = {};
+  c.tick_all(2);
+  ASSERT_EQ(c.nodes.at(1).reads.size(), 1u);
+  EXPECT_EQ(c.nodes.at(1).reads[0].index, log_index{2});
+}
+
+TEST(reads, of_a_single_voter_wait_for_an_entry_of_its_term_and_then_need_nobody) {
+  cluster c({{1}, {2}, {}});
+  c.isolate(2);
+  (void)c.at(1).campaign();
+  c.take(1);
+  c.sync(1);
+  ASSERT_TRUE(c.at(1).is_leader());
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.take(1);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  c.settle();
+  EXPECT_EQ(contexts(c, 1), std::vector<std::uint64_t>{1});
+  ASSERT_TRUE(c.at(1).read_index(2));
+  c.take(1);
+  EXPECT_EQ(contexts(c, 1), (std::vector<std::uint64_t>{1, 2}));
+}
+
+TEST(reads, of_a_follower_go_to_the_leader_and_back) {
+  cluster c(plain());
+  EXPECT_EQ(c.at(2).read_index(1).error(), refusal::no_leader);
+  c.elect(1);
+  ASSERT_TRUE(c.at(2).read_index(42));
+  c.settle();
+  ASSERT_EQ(c.nodes.at(2).reads.size(), 1u);
+  EXPECT_EQ(c.nodes.at(2).reads[0].context, 42u);
+}
+
+TEST(reads, asked_again_by_a_follower_are_not_answered_by_the_first_answer) {
+  cluster c(plain());
+  c.elect(1);
+  c.settle();
+  ASSERT_TRUE(c.at(2).read_index(5));
+  std::deque<message> held;
+  c.drop = [&](const message& m) {
+    if (m.type != message_type::read_index_resp) return false;
+    held.push_back(m);
+    return true;
+  };
+  c.settle();
+  ASSERT_EQ(held.size(), 1u);
+  c.drop = {};
+  ASSERT_TRUE(c.at(2).read_index(5));
+  (void)c.at(2).step(std::move(held.front()));
+  c.take(2);
+  EXPECT_TRUE(c.nodes.at(2).reads.empty());
+  c.settle();
+  EXPECT_EQ(c.nodes.at(2).reads.size(), 1u);
+}
+
+TEST(lease_reads, are_answered_at_once_while_the_lease_lasts) {
+  cluster c(plain(true));
+  c.elect(1);
+  c.tick_all(2);
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.take(1);
+  EXPECT_EQ(c.nodes.at(1).reads.size(), 1u);
+  c.isolate(1);
+  int valid = 0;
+  for (; valid < 30; ++valid) {
+    c.tick(1);
+    c.take(1);
+    const auto before = c.nodes.at(1).reads.size();
+    if (!c.at(1).read_index(100)) break;
+    c.take(1);
+    if (c.nodes.at(1).reads.size() == before) break;
+  }
+  // election 10 ticks, drift 10 %: (elapsed + 1) * 1.1 <= 9.
+  EXPECT_EQ(valid, 7);
+}
+
+TEST(lease_reads, end_for_the_term_once_leadership_was_offered) {
+  cluster c(plain(true));
+  c.elect(1);
+  c.tick_all(2);
+  c.drop = [](const message& m) { return m.type == message_type::timeout_now; };
+  ASSERT_TRUE(c.at(1).transfer(node_id{2}));
+  c.take(1);
+  c.nodes.at(1).reads.clear();
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.take(1);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  c.settle();
+  EXPECT_EQ(c.nodes.at(1).reads.size(), 1u);
+}
+
+TEST(lease_reads, bind_a_restarted_node_for_the_grace_period) {
+  cluster_options o = plain(true);
+  const auto tune = o.tune;
+  o.tune = [tune](config& k) {
+    tune(k);
+    k.prevote = false;
+    k.restart_grace_ticks = 10;
+  };
+  cluster c(o);
+  (void)c.at(1).campaign();
+  c.settle();
+  EXPECT_FALSE(c.at(1).is_leader());
+  for (const std::uint64_t id : {2, 3}) c.tick(id, 9);
+  c.tick(2, 1);
+  c.tick(3, 1);
+  (void)c.at(1).campaign();
+  c.settle();
+  EXPECT_TRUE(c.at(1).is_leader());
+}
+
+}  // namespace
+}  // namespace blixard::raft::test
