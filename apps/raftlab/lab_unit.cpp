@@ -14,7 +14,7 @@ std::vector<node_id> read_voters(const json& request, const char* key) {
   json conf = json::object();
   if (!list.is_null()) conf["voters"] = list;
   std::vector<node_id> voters = read_conf(conf).voters;
-  voters.erase(std::ranges::unique(voters).begin(), voters.end());
+  voters.erase(std::unique(voters.begin(), voters.end()), voters.end());
   return voters;
 }
 

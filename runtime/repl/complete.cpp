@@ -10,8 +10,8 @@ using strings = std::vector<std::string>;
 void keep_matching(completion& c) {
   std::erase_if(c.candidates, [&c](const std::string& s) { return !s.starts_with(c.word); });
   std::ranges::sort(c.candidates);
-  const auto rest = std::ranges::unique(c.candidates);
-  c.candidates.erase(rest.begin(), rest.end());
+  auto& all = c.candidates;
+  all.erase(std::unique(all.begin(), all.end()), all.end());
 }
 
 /// First or second word of a command.
