@@ -478,6 +478,8 @@ void vm_entry::conclude(std::uint64_t now_ms) {
   guard_pid_ = 0;
   const exit_info info = how_it_ended();
   if (info.by == ended_by::lease) environment_.count(vm_environment::happening::lease_kill);
+  // A guard removes its cgroup itself; one that was killed could not.
+  if (!state_.cgroup.empty()) ::rmdir(state_.cgroup.c_str());
   state_.pid = 0;
   life_.exited(info, now_ms);
 }
