@@ -143,7 +143,11 @@ struct published_page {
   seqlocked<published_raft> raft;
   seqlocked<published_state> state;
 };
-static_assert(sizeof(published_page) == 4 * 64);
+// The layout of README.md, which other programs may rely on.
+static_assert(sizeof(published_page) == 256 && offsetof(published_page, flags) == 64 &&
+              offsetof(published_page, raft) == 128 && offsetof(published_page, state) == 192);
+static_assert(offsetof(published_header, pid) == 12 && offsetof(published_header, cluster) == 32 &&
+              offsetof(published_flags, initialized) == 8 && offsetof(published_flags, term) == 24);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
 
 /// Reads both groups; nothing after `attempts` failed ones (a writer that was killed in the
