@@ -225,15 +225,8 @@ void router::dispatch_request(const origin& from, frame_ptr frame, collected& ou
 }
 
 void router::to_leader(const origin& from, frame_ptr frame, collected& out) {
-  if (!leader_) {
-    if (held_.size() >= held_max) {
-      overloaded_count_.add();
-      refuse(from, make_overloaded(100));
-      return;
-    }
-    const auto patience = now() + hold_ns;
-    held_.push_back({from, std::move(frame),
-                     from.deadline_ns != 0 ? std::min(from.deadline_ns, patience) : patience});
+  if (!leader_is_reachable()) {
+    hold(from, std::move(frame));
     return;
   }
   if (leader_ != facts_.self) {
@@ -265,6 +258,29 @@ void router::to_leader(const origin& from, frame_ptr frame, collected& out) {
     case frame_kind::lease_grant:
       break;
   }
+}
+
+bool router::leader_is_reachable() const {
+  return leader_ && (leader_ == facts_.self || (io_ != nullptr && io_->connected(leader_)));
+}
+
+void router::hold(const origin& from, frame_ptr frame) {
+  if (held_.size() >= held_max) {
+    overloaded_count_.add();
+    refuse(from, make_overloaded(100));
+    return;
+  }
+  const auto patience = now() + hold_ns;
+  held_.push_back({from, std::move(frame),
+                   from.deadline_ns != 0 ? std::min(from.deadline_ns, patience) : patience});
+}
+
+void router::release_held() {
+  if (held_.empty() || !leader_is_reachable()) return;
+  collected out;
+  for (auto waiting = std::exchange(held_, {}); auto& h : waiting)
+    dispatch_request(h.from, std::move(h.frame), out);
+  hand_on(out);
 }
 
 void router::forward(const origin& from, const frame_ptr& frame, node_id to) {
@@ -375,11 +391,7 @@ void router::send_to_peers(const to_peers& out) {
 
 void router::set_leader(const leader_changed& change) {
   leader_ = change.leader;
-  if (!leader_) return;
-  collected out;
-  for (auto waiting = std::exchange(held_, {}); auto& h : waiting)
-    dispatch_request(h.from, std::move(h.frame), out);
-  hand_on(out);
+  release_held();
 }
 
 void router::set_members(const members_changed& change) {
@@ -408,16 +420,16 @@ void router::closed(const connection_closed& c) {
       ++it;
       continue;
     }
-    const auto f = std::move(it->second);
+    auto f = std::move(it->second);
     it = forwarded_.erase(it);
-    refuse(f.from, f.changes_state
-                       ? make_error(errc::connection_lost,
-                                    "the connection to node " + to_string(f.via) +
-                                        " was lost before it answered",
-                                    "the command may or may not have been applied")
-                       : make_error(errc::unavailable,
-                                    "the connection to node " + to_string(f.via) + " was lost",
-                                    "ask again"));
+    if (f.frame->header().kind == frame_kind::query) {
+      hold(f.from, std::move(f.frame));  // asking again changes nothing
+      continue;
+    }
+    const auto lost = "the connection to node " + to_string(f.via) + " was lost before it answered";
+    refuse(f.from, f.changes_state ? make_error(errc::connection_lost, lost,
+                                                "the command may or may not have been applied")
+                                   : make_error(errc::unavailable, lost, "ask again"));
   }
 }
 
@@ -429,6 +441,7 @@ void router::tick() {
                               "a majority of its members must be up and connected"));
     return true;
   });
+  release_held();  // a leader that was known but not connected may be by now
   std::erase_if(forwarded_, [t](const auto& f) {
     return f.second.from.deadline_ns != 0 && f.second.from.deadline_ns + 1'000'000'000 < t;
   });

@@ -77,6 +77,9 @@ class router final : public hosted<router_actor::base> {
   void dispatch_request(const origin& from, frame_ptr frame, collected& out);
   void hand_on(collected& out);
   void to_leader(const origin& from, frame_ptr frame, collected& out);
+  [[nodiscard]] bool leader_is_reachable() const;
+  void hold(const origin& from, frame_ptr frame);
+  void release_held();
   void forward(const origin& from, const frame_ptr& frame, node_id to);
   void dispatch_again(reroute& r);
   void deliver_answer(const frame_ptr& frame);
