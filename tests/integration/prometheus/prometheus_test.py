@@ -45,7 +45,7 @@ def eventually(what, holds):
         if result:
             return result
         if time.monotonic() > end:
-            raise AssertionError(f"not within {DEADLINE_SECONDS} s: {what}")
+            raise AssertionError(f"not within {DEADLINE_SECONDS} s: {what() if callable(what) else what}")
         time.sleep(0.1)
 
 
@@ -150,7 +150,7 @@ class PrometheusTest(unittest.TestCase):
 
     def becomes(self, query, expected):
         """The query has exactly one sample, of this value, before the deadline."""
-        eventually(f"{query} is {expected} (last: {self.prometheus.ask(query)})",
+        eventually(lambda: f"{query} is {expected}; it is {self.prometheus.ask(query)}",
                    lambda: self.prometheus.ask(query) == [float(expected)])
 
     def holds(self, condition):
