@@ -68,7 +68,8 @@ struct snapshot_context {
 };
 
 /// A consistent view of the machine at one index, taken in O(1): it shares every object with the
-/// machine, which copies what it changes later (cow_tree.hpp). Write it on any thread.
+/// machine, which copies what it changes later (cow_tree.hpp). Write it on any thread, and let the
+/// last copy of it go there: what only the view still holds is freed then, O(what changed since).
 class snapshot_view {
  public:
   struct parts;  // internal
