@@ -1,0 +1,65 @@
+"""One real node in a temporary directory, for the tests of this folder."""
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+
+BIN = os.environ["BLIXARD_BIN"]
+PATIENCE = 60  # seconds for anything that should happen soon, on a busy machine
+
+
+class Node:
+    """Starts `blixard node` on free ports and waits for its ready line; stop() ends it."""
+
+    def __init__(self, *flags, node_id=1, directory=None):
+        self.directory = directory or tempfile.mkdtemp(prefix="blixard-cli-")
+        self.log = open(os.path.join(self.directory, "log"), "ab")
+        self.process = subprocess.Popen(
+            [BIN, "node", "--id", str(node_id), "--data-dir", os.path.join(self.directory, "data"),
+             "--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--bootstrap",
+             "--backend", "process", *flags],
+            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.events = queue.Queue()
+        threading.Thread(target=self._read_events, daemon=True).start()
+        self.ready = self.events.get(timeout=PATIENCE)
+        assert self.ready["event"] == "ready", self.ready
+        self.address = self.ready["bind"]
+
+    def _read_events(self):
+        for line in self.process.stdout:
+            self.events.put(json.loads(line))
+
+    def stop(self, keep=False):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return self.process.returncode
+
+
+def run(*words, stdin=None, env=None, timeout=PATIENCE):
+    """Runs the binary to its end: (exit code, stdout, stderr)."""
+    done = subprocess.run([BIN, *words], input=stdin, capture_output=True, text=True,
+                          timeout=timeout, env={**os.environ, **(env or {})},
+                          stdin=subprocess.DEVNULL if stdin is None else None)
+    return done.returncode, done.stdout, done.stderr
+
+
+def free_port():
+    """A port that was free a moment ago: connecting to it is refused."""
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
