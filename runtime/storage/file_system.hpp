@@ -71,7 +71,7 @@ class file_system {
   [[nodiscard]] virtual result<void> rename(const std::string& from, const std::string& to) = 0;
   [[nodiscard]] virtual result<void> unlink(const std::string& path) = 0;
   [[nodiscard]] virtual result<bool> exists(const std::string& path) = 0;
-  /// Makes the directory and what is missing above it; fine if it exists.
+  /// Makes the directory and what is missing above it, durable on return; fine if it exists.
   [[nodiscard]] virtual result<void> make_dir(const std::string& path) = 0;
   /// Makes creates, renames and unlinks in this directory durable.
   [[nodiscard]] virtual result<void> sync_dir(const std::string& dir) = 0;

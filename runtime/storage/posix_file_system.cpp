@@ -189,10 +189,15 @@ result<void> posix_file_system::make_dir(const std::string& path) {
   for (std::size_t end = 1; end <= path.size(); ++end) {
     if (end != path.size() && path[end] != '/') continue;
     const std::string part = path.substr(0, end);
-    if (::mkdir(part.c_str(), 0750) == 0 || errno == EEXIST) continue;
+    const bool made = ::mkdir(part.c_str(), 0750) == 0;
     struct stat st {};
-    if (errno == EROFS && ::stat(part.c_str(), &st) == 0) continue;  // it exists, read-only
-    return fail_sys("make the directory", part);
+    // Where it exists, mkdir may also say that the file system is read-only.
+    if (!made && (errno == EEXIST || errno == EROFS) && ::stat(part.c_str(), &st) == 0) continue;
+    if (!made) return fail_sys("make the directory", part);
+    // A new directory is as lost as its content if its own name is not durable.
+    const auto slash = part.rfind('/');
+    const std::string parent = slash == std::string::npos ? "." : part.substr(0, slash + 1);
+    if (auto done = sync_dir(parent); !done) return done;
   }
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) return fail_sys("examine", path);

@@ -12,7 +12,12 @@
 namespace blixard::storage::test {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef __has_feature  // clang
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define BLIXARD_SLOW_BUILD
+#endif
+#endif
+#if defined(BLIXARD_SLOW_BUILD) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::uint64_t stride = 101;  // of the exhaustive loops: sanitizers are slow
 #else
 constexpr std::uint64_t stride = 1;
