@@ -2,7 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,16 +38,24 @@ struct loop::impl {
     CHECK_GE(epoll_fd, 0);
     wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     CHECK_GE(wake_fd, 0);
-    epoll_event e{};
-    e.events = EPOLLIN;
-    e.data.u64 = wake_token;
-    CHECK_EQ(::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &e), 0);
+    timer_fd = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    CHECK_GE(timer_fd, 0);
+    watch_own(wake_fd, wake_token);
+    watch_own(timer_fd, timer_token);
   }
   ~impl() {
     take_posted();
     while (auto* t = pop_local()) t->drop();
+    ::close(timer_fd);
     ::close(wake_fd);
     ::close(epoll_fd);
+  }
+
+  void watch_own(int fd, std::uint64_t token) const {
+    epoll_event e{};
+    e.events = EPOLLIN;
+    e.data.u64 = token;
+    CHECK_EQ(::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e), 0);
   }
 
   // A descriptor's place in the table. `generation` tells a stale event (fetched before unwatch)
@@ -57,6 +65,8 @@ struct loop::impl {
     std::uint32_t generation = 0;
   };
   static constexpr std::uint64_t wake_token = ~std::uint64_t{0};
+  static constexpr std::uint64_t timer_token = wake_token - 1;
+  static constexpr std::uint64_t never = ~std::uint64_t{0};
 
   // --- queues
   void push_posted(loop_task& t) noexcept;
@@ -68,8 +78,9 @@ struct loop::impl {
   // --- one turn
   void turn(bool may_sleep);
   int wait(bool may_sleep);
-  int sleep(std::uint64_t limit_ns);
-  int poll_events(std::uint64_t timeout_ns);
+  int sleep();
+  int poll_events(int timeout_ms);
+  void arm_timer() noexcept;
   std::uint64_t time_to_next_timer() const noexcept;
   void dispatch(int count) noexcept;
   void run_tasks() noexcept;
@@ -82,6 +93,7 @@ struct loop::impl {
   const loop_config config;
   int epoll_fd = -1;
   int wake_fd = -1;
+  int timer_fd = -1;
 
   // Any thread writes these two; sequentially consistent, see sleep().
   alignas(64) std::atomic<loop_task*> posted{nullptr};  // newest first
@@ -98,7 +110,7 @@ struct loop::impl {
   std::vector<turn_hook*> hooks;
   timer_queue timers;
   std::uint64_t now = 0;
-  bool no_pwait2 = false;                // kernels before 5.11
+  std::uint64_t armed_ns = never;        // when timer_fd wakes us
   std::uint64_t idle_gap_ns = ns_per_s;  // smoothed; starts as "idle for long"
   routing::tally turns, tasks, sleeps;
 };
@@ -187,7 +199,7 @@ int loop::impl::wait(bool may_sleep) {
     }
     if (limit <= config.spin_ns) return 0;  // the timer is due
   }
-  count = sleep(time_to_next_timer());
+  count = sleep();
   now = monotonic_ns();
   note_idle(now - began);
   return count;
@@ -196,36 +208,34 @@ int loop::impl::wait(bool may_sleep) {
 // Announces the sleep first and looks for work after that. A poster pushes first and looks for a
 // sleeper after that. With all four accesses sequentially consistent, at least one of the two sees
 // the other, so that no task is left behind in the stack while the loop sleeps.
-int loop::impl::sleep(std::uint64_t limit_ns) {
+int loop::impl::sleep() {
+  arm_timer();
   asleep.store(true, std::memory_order_seq_cst);
   int count = 0;
   if (posted.load(std::memory_order_seq_cst) == nullptr &&
       !stopping.load(std::memory_order_seq_cst)) {
     sleeps.add();
-    count = poll_events(limit_ns);
+    count = poll_events(-1);
   }
   asleep.store(false, std::memory_order_seq_cst);
   return count;
 }
 
-int loop::impl::poll_events(std::uint64_t timeout_ns) {
-  const bool forever = timeout_ns == ~std::uint64_t{0};
-  const timespec t{static_cast<time_t>(timeout_ns / ns_per_s),
-                   static_cast<long>(timeout_ns % ns_per_s)};
-  int count = -1;
-  if (timeout_ns != 0 && !forever && !no_pwait2) {
-    count = ::epoll_pwait2(epoll_fd, events.data(), events_per_turn, &t, nullptr);
-    if (count < 0 && errno == ENOSYS)
-      no_pwait2 = true;
-    else
-      return std::max(count, 0);  // EINTR: nothing happened
-  }
-  constexpr std::uint64_t ns_per_ms = 1'000'000;
-  const int ms = forever ? -1
-                         : static_cast<int>(std::min<std::uint64_t>(
-                               (timeout_ns + ns_per_ms - 1) / ns_per_ms, 60'000));
-  count = ::epoll_wait(epoll_fd, events.data(), events_per_turn, ms);
-  return std::max(count, 0);
+int loop::impl::poll_events(int timeout_ms) {
+  const int count = ::epoll_wait(epoll_fd, events.data(), events_per_turn, timeout_ms);
+  return std::max(count, 0);  // EINTR: nothing happened
+}
+
+// A timer descriptor instead of a timeout: setting up a timeout for every sleep costs the kernel
+// more than the rest of the wait, and the next due time rarely changes. A timer that became later
+// or was cancelled leaves a wake-up that finds nothing to do.
+void loop::impl::arm_timer() noexcept {
+  const auto due = timers.next_due();
+  if (!due || *due >= armed_ns) return;
+  armed_ns = *due;
+  itimerspec t{};
+  t.it_value = {static_cast<time_t>(*due / ns_per_s), static_cast<long>(*due % ns_per_s)};
+  CHECK_EQ(::timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &t, nullptr), 0);
 }
 
 std::uint64_t loop::impl::time_to_next_timer() const noexcept {
@@ -237,9 +247,12 @@ std::uint64_t loop::impl::time_to_next_timer() const noexcept {
 void loop::impl::dispatch(int count) noexcept {
   for (int i = 0; i < count; ++i) {
     const auto& e = events[static_cast<std::size_t>(i)];
-    if (e.data.u64 == wake_token) {
+    if (e.data.u64 == wake_token || e.data.u64 == timer_token) {
+      const bool is_timer = e.data.u64 == timer_token;
       std::uint64_t drained = 0;
-      [[maybe_unused]] const auto n = ::read(wake_fd, &drained, sizeof drained);
+      [[maybe_unused]] const auto n =
+          ::read(is_timer ? timer_fd : wake_fd, &drained, sizeof drained);
+      if (is_timer) armed_ns = never;
       continue;
     }
     const auto fd = static_cast<std::uint32_t>(e.data.u64);
@@ -284,8 +297,6 @@ void loop::run() {
   CHECK(!impl_->running.exchange(true));
   CHECK(current_loop == nullptr);
   current_loop = this;
-  // Timers and sleeps to the microsecond instead of the default 50 (CAF.md "Timers").
-  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   // First what was queued before: hooks may have something to flush.
   impl_->turn(false);
   while (!impl_->stopping.load(std::memory_order_acquire)) impl_->turn(true);
