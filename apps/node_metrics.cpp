@@ -30,6 +30,10 @@ std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net:
   out.push_back(r.bind<metric::net_connects>(value_of(t.established)));
   out.push_back(r.bind<metric::net_read_calls>(value_of(t.reads)));
   out.push_back(r.bind<metric::net_write_calls>(value_of(t.writes)));
+  out.push_back(r.bind<metric::net_copied_in>(value_of(t.copied_in_bytes)));
+  out.push_back(r.bind<metric::net_staged>(value_of(t.staged_bytes)));
+  for (unsigned reason = 0; reason < net::close_reason_count; ++reason)
+    out.push_back(r.bind<metric::net_closed>(value_of(t.closed[reason]), reason));
   for (unsigned b = 0; b < routing::buffer_class_count; ++b) {
     out.push_back(r.bind<metric::pool_buffers>(
         [&pool, b] { return static_cast<double>(pool.stats().classes[b].in_use); }, b));

@@ -35,9 +35,10 @@ enum class label : std::uint8_t {
   read,       // metrics::read_kind
   snapshot,   // metrics::snapshot_event
   member,     // metrics::member_kind
+  closed,     // net::close_reason
   peer,       // node id; bounded by peers_max, see registry::peer
 };
-inline constexpr std::size_t label_count = 12;
+inline constexpr std::size_t label_count = 13;
 
 enum class proposal_outcome : std::uint8_t { applied, refused, unknown };
 enum class cache_name : std::uint8_t { summary, placement, peer };
@@ -53,7 +54,7 @@ inline constexpr std::size_t peers_max = 64;
 /// Name of a label ("class") and its values in the order of the enum that indexes them.
 struct label_info {
   std::string_view name;
-  std::array<std::string_view, 9> values;
+  std::array<std::string_view, 14> values;
   std::size_t count;
 };
 
@@ -72,6 +73,11 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"kind", {"read_index", "lease", "stale"}, 3},
     {"event", {"taken", "sent", "installed"}, 3},
     {"kind", {"voter", "learner"}, 2},
+    {"reason",
+     {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
+      "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
+      "connect_failed"},
+     14},
     {"peer", {}, 0},
 }};
 
@@ -98,8 +104,6 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
   X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \
-  X(raft_entry_encodes, "blixard_raft_entry_encodes_total", counter, none, "Commands encoded on this node; one per command cluster-wide is the aim.") \
-  X(raft_payload_copies, "blixard_raft_payload_copies_total", counter, none, "Copies made of entry payloads between socket, log and state machine.") \
   /* --- wal: written by the WAL's thread */ \
   X(wal_fsync_duration, "blixard_wal_fsync_duration_seconds", durations, none, "Duration of one fdatasync of the write-ahead log.") \
   X(wal_sync_entries, "blixard_wal_sync_entries", sizes, none, "Entries made durable by one sync.") \
@@ -124,6 +128,9 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(net_connects, "blixard_net_connects_total", counter, none, "Connections established, either way.") \
   X(net_read_calls, "blixard_net_read_calls_total", counter, none, "Socket reads.") \
   X(net_write_calls, "blixard_net_write_calls_total", counter, none, "Gathered socket writes.") \
+  X(net_copied_in, "blixard_net_copied_in_bytes_total", counter, none, "Bytes of frame bodies that had to be moved after the read; the rest stay where they arrived.") \
+  X(net_staged, "blixard_net_staged_bytes_total", counter, none, "Bytes of headers and small pieces copied for a gathered write; larger pieces are not copied.") \
+  X(net_closed, "blixard_net_closed_total", counter, closed, "Connections closed, by reason.") \
   /* --- buffer pools: bound to the pool's own atomics */ \
   X(pool_buffers, "blixard_pool_buffers_in_use", gauge, buffer, "Pooled buffers that are referenced.") \
   X(pool_gets, "blixard_pool_gets_total", counter, buffer, "Buffers asked of a pool.") \

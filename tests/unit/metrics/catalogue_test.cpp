@@ -9,6 +9,7 @@
 
 #include "messages/cluster.pb.h"
 #include "messages/frame.hpp"
+#include "runtime/net/traffic.hpp"
 
 namespace blixard::metrics {
 namespace {
@@ -39,6 +40,13 @@ TEST(catalogue, classes_are_the_routers) {
   EXPECT_EQ(classes.values[static_cast<std::size_t>(priority::high)], "high");
   EXPECT_EQ(classes.values[static_cast<std::size_t>(priority::normal)], "normal");
   EXPECT_EQ(classes.values[static_cast<std::size_t>(priority::low)], "low");
+}
+
+TEST(catalogue, reasons_of_closed_connections_are_the_transports) {
+  const auto& reasons = info(label::closed);
+  ASSERT_EQ(reasons.count, net::close_reason_count);
+  for (std::size_t i = 0; i < reasons.count; ++i)
+    EXPECT_EQ(reasons.values[i], net::to_string(static_cast<net::close_reason>(i)));
 }
 
 TEST(catalogue, every_label_but_peer_has_all_its_values_named) {
