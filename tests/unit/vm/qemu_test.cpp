@@ -71,7 +71,7 @@ TEST(qemu_argv, the_whole_line_of_the_default_guest) {
       "-initrd",
       "/k/initrd.img",
       "-append",
-      "console=ttyS0 panic=1",
+      "console=ttyS0 panic=1 no_timer_check",
       "-no-reboot"};
   EXPECT_EQ(*argv, expected);
 }

@@ -24,7 +24,7 @@ namespace blixard::vm::test {
 using namespace std::chrono_literals;
 
 /// Far more than anything takes, also under a sanitizer on a busy machine.
-inline constexpr auto patience = 60s;
+inline constexpr auto patience = 180s;
 
 class temp_dir {
  public:
