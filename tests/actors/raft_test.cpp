@@ -1,0 +1,160 @@
+// Claims about the raft actor: what it lets out, and when.
+#include "actors/raft.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/actors/stubs.hpp"
+
+namespace blixard::actors::test {
+namespace {
+
+struct raft_node : surroundings {
+  explicit raft_node(std::vector<node_id> voters) {
+    to.router = system.spawn<router_stub>(seen);
+    to.wal = system.spawn<wal_stub>(seen);
+    to.state = system.spawn<state_stub>(seen);
+    raft::config core;
+    core.id = facts.self;
+    core.election_min_ticks = 3;
+    core.election_max_ticks = 3;
+    core.heartbeat_ticks = 1;
+    core.forward = false;
+    raft::disk_state disk;
+    disk.hard = {.term = term{1}, .vote = {}, .commit = log_index{1}};
+    disk.snapshot = std::make_shared<const snapshot>(
+        snapshot{.index = log_index{1}, .term = term{1}, .conf = {.voters = std::move(voters)}});
+    to.raft = system.spawn<raft_driver>(static_cast<host*>(nullptr), to, facts,
+                                        static_cast<net::loop*>(nullptr), raft_options{}, core,
+                                        disk, log_index{1});
+    run();
+  }
+  void tick(int n) {
+    for (int i = 0; i < n; ++i) {
+      caf::anon_send<caf::message_priority::high>(to.raft, tick_atom::value);
+      run();
+    }
+  }
+  /// The disk has everything that was handed to it.
+  void sync() {
+    if (!seen.persists.empty())
+      caf::anon_send<caf::message_priority::high>(to.raft, persisted{seen.persists.back().seq});
+    run();
+  }
+  void lead() {
+    tick(8);
+    sync();
+    sync();
+    ASSERT_TRUE(flags.is_leader());
+  }
+  void propose(const frame_ptr& f, request_id request) {
+    proposals p;
+    p.list.push_back({origin{.where = origin::kind::connection, .request = request}, f});
+    caf::anon_send(to.raft, std::move(p));
+  }
+  std::size_t committed_commands() const {
+    std::size_t n = 0;
+    for (const auto& c : seen.commits)
+      for (const auto& e : c.entries) n += e.data.empty() ? 0 : 1;
+    return n;
+  }
+};
+
+TEST(raft_actor, a_single_voter_commits_only_what_its_disk_has) {
+  raft_node n({node_id{1}});
+  n.lead();
+  n.propose(kv_put("a"), request_id{3});
+  n.run();
+  EXPECT_EQ(n.committed_commands(), 0u) << "nothing is durable yet";
+  n.sync();
+  ASSERT_EQ(n.committed_commands(), 1u);
+  ASSERT_EQ(n.seen.commits.back().origins.size(), 1u);
+  EXPECT_EQ(n.seen.commits.back().origins.front().second.request, request_id{3});
+}
+
+TEST(raft_actor, what_arrives_in_one_turn_is_one_write) {
+  raft_node n({node_id{1}});
+  n.lead();
+  const auto before = n.seen.persists.size();
+  for (std::uint64_t i = 0; i < 100; ++i) n.propose(kv_put("k" + std::to_string(i)), request_id{i});
+  n.run();
+  ASSERT_EQ(n.seen.persists.size(), before + 1);
+  EXPECT_EQ(n.seen.persists.back().entries.size(), 100u);
+}
+
+TEST(raft_actor, an_entry_keeps_the_bytes_of_the_frame_it_came_in) {
+  raft_node n({node_id{1}});
+  n.lead();
+  const auto f = kv_put("a");
+  n.propose(f, request_id{1});
+  n.run();
+  ASSERT_EQ(n.seen.persists.back().entries.size(), 1u);
+  EXPECT_EQ(n.seen.persists.back().entries.back().data.data(), f->body().data());
+  n.sync();
+  EXPECT_EQ(n.seen.commits.back().entries.back().data.data(), f->body().data());
+}
+
+TEST(raft_actor, a_vote_request_waits_for_the_disk) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.tick(8);  // pre-votes leave at once: they promise nothing
+  ASSERT_EQ(n.seen.peer_frames.size(), 2u);
+  const auto before = n.seen.peer_frames.size();
+  raft::message granted{.type = raft::message_type::prevote_resp,
+                        .from = node_id{2},
+                        .to = node_id{1},
+                        .term = term{2}};
+  std::vector<slice> pieces;
+  raft::encode(granted, pieces);
+  raft_frames in{
+      node_id{2},
+      {frame::make({.kind = frame_kind::raft, .cls = priority::critical}, std::move(pieces))}};
+  caf::anon_send(n.to.raft, std::move(in));
+  n.run();
+  ASSERT_FALSE(n.seen.persists.empty());
+  EXPECT_EQ(n.seen.persists.back().hard->vote, node_id{1});
+  EXPECT_EQ(n.seen.peer_frames.size(), before) << "vote requests left before the vote was durable";
+  n.sync();
+  EXPECT_EQ(n.seen.peer_frames.size(), before + 2);
+}
+
+TEST(raft_actor, who_does_not_lead_sends_commands_and_reads_back_untouched) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.propose(kv_put("a"), request_id{1});
+  reads r;
+  r.list.push_back(
+      {origin{.where = origin::kind::connection, .request = request_id{2}}, kv_put("q")});
+  caf::anon_send(n.to.raft, std::move(r));
+  n.run();
+  ASSERT_EQ(n.seen.reroutes.size(), 2u);
+  EXPECT_FALSE(n.seen.reroutes[0].target);
+  EXPECT_TRUE(n.seen.persists.empty());
+}
+
+TEST(raft_actor, more_proposals_than_the_bound_are_overloaded_with_a_time) {
+  raft_node n({node_id{1}});
+  n.lead();
+  const auto f = kv_put("a");
+  for (std::uint64_t i = 0; i < limits::proposals_max + 1; ++i) n.propose(f, request_id{i});
+  n.run();
+  ASSERT_EQ(n.seen.answers.size(), 1u);
+  const auto a = answer_in(n.seen.answers.front().frame);
+  EXPECT_EQ(a.error(), static_cast<std::uint32_t>(errc::overloaded));
+  EXPECT_GT(a.retry_after_ms(), 0u);
+}
+
+TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) {
+  raft_node n({node_id{1}});
+  n.lead();
+  n.propose(kv_put("a"), request_id{1});
+  n.run();
+  n.sync();
+  reads r;
+  r.list.push_back(
+      {origin{.where = origin::kind::connection, .request = request_id{2}}, kv_put("q")});
+  caf::anon_send(n.to.raft, std::move(r));
+  n.run();
+  ASSERT_EQ(n.seen.evaluated.size(), 1u);
+  EXPECT_EQ(n.seen.evaluated.front().index, n.seen.commits.back().entries.back().index);
+}
+
+}  // namespace
+}  // namespace blixard::actors::test

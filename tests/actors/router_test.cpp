@@ -1,0 +1,103 @@
+// Claims about the router: where a frame goes, and what becomes of it when it cannot go there.
+#include "actors/router.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/actors/stubs.hpp"
+
+namespace blixard::actors::test {
+namespace {
+
+class asker final : public caf::event_based_actor {
+ public:
+  asker(caf::actor_config& c, std::vector<local_answer>* out)
+      : caf::event_based_actor(c), out_(out) {}
+  caf::behavior make_behavior() override {
+    return {[this](const local_answer& a) { out_->push_back(a); }};
+  }
+
+ private:
+  std::vector<local_answer>* out_;
+};
+
+struct routed : surroundings {
+  std::vector<local_answer> got;
+  caf::actor me;
+
+  routed() {
+    to.raft = system.spawn<raft_stub>(seen);
+    to.state = system.spawn<state_stub>(seen);
+    to.router = system.spawn<router>(static_cast<host*>(nullptr), to, facts,
+                                     static_cast<net::loop*>(nullptr),
+                                     static_cast<net::transport*>(nullptr), nullptr);
+    me = system.spawn<asker>(&got);
+  }
+  ~routed() { caf::anon_send_exit(me, caf::exit_reason::user_shutdown); }
+  void ask(const frame_ptr& f) {
+    caf::anon_send(to.router, local_request{f, caf::actor_cast<caf::strong_actor_ptr>(me)});
+    run();
+  }
+  void lead() {
+    caf::anon_send(to.router, leader_changed{facts.self, term{2}});
+    run();
+  }
+};
+
+TEST(router, commands_wait_for_a_leader_and_then_go_in_one_batch) {
+  routed r;
+  r.ask(kv_put("a", request_id{1}));
+  r.ask(kv_put("b", request_id{2}));
+  EXPECT_TRUE(r.seen.proposals_batches.empty());
+  EXPECT_TRUE(r.got.empty());
+  r.lead();
+  ASSERT_EQ(r.seen.proposals_batches.size(), 1u);
+  EXPECT_EQ(r.seen.proposals_batches.front().list.size(), 2u);
+}
+
+TEST(router, an_answer_finds_its_asker_under_the_askers_own_id) {
+  routed r;
+  r.lead();
+  r.ask(kv_put("a", request_id{77}));
+  const auto from = r.seen.proposals_batches.front().list.front().from;
+  caf::anon_send(
+      r.to.router,
+      answers{{{from, error_answer(from.request, make_error(errc::conflict, "x"), node_id{1})}}});
+  r.run();
+  ASSERT_EQ(r.got.size(), 1u);
+  EXPECT_EQ(r.got.front().request, request_id{77});
+  EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::conflict));
+}
+
+TEST(router, a_stopping_node_refuses_what_is_new) {
+  routed r;
+  r.lead();
+  caf::anon_send(r.to.router, stop_atom::value);
+  r.ask(kv_put("a", request_id{5}));
+  ASSERT_EQ(r.got.size(), 1u);
+  EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::unavailable));
+  EXPECT_TRUE(r.seen.proposals_batches.empty());
+}
+
+TEST(router, more_held_requests_than_the_bound_are_overloaded) {
+  routed r;
+  for (std::uint64_t i = 0; i < router::held_max + 3; ++i) r.ask(kv_put("a", request_id{i + 1}));
+  EXPECT_EQ(r.got.size(), 3u);
+  EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::overloaded));
+}
+
+TEST(router, a_vote_overtakes_everything_that_came_before_it_in_the_same_read) {
+  routed r;
+  r.lead();
+  inbound in{connection_id{1}, node_id{2}, {}};
+  for (int i = 0; i < 300; ++i)
+    in.frames.push_back(frame::make({.kind = frame_kind::raft, .cls = priority::low}, slice{}));
+  in.frames.push_back(kv_put("a"));
+  in.frames.push_back(frame::make({.kind = frame_kind::raft, .cls = priority::critical}, slice{}));
+  caf::anon_send(r.to.router, std::move(in));
+  r.run();
+  ASSERT_FALSE(r.seen.raft_order.empty());
+  EXPECT_EQ(r.seen.raft_order.front(), "critical");
+}
+
+}  // namespace
+}  // namespace blixard::actors::test

@@ -1,0 +1,60 @@
+// Claims about the WAL actor, on a simulated disk.
+#include "actors/wal.hpp"
+
+#include <gtest/gtest.h>
+
+#include "runtime/storage/sim_disk.hpp"
+#include "tests/actors/stubs.hpp"
+
+namespace blixard::actors::test {
+namespace {
+
+entry make_entry(std::uint64_t index) {
+  return {.term = term{1}, .index = log_index{index}, .data = slice::copy_of("command")};
+}
+
+struct wal_node : surroundings {
+  storage::sim_disk disk;
+  int fatal_code = 0;
+
+  wal_node() {
+    to.raft = system.spawn<raft_stub>(seen);
+    auto opened = storage::store::open(
+        disk, "data", {.owner = {node_id{1}, cluster_id{7}}, .segment_bytes = 1 << 20});
+    EXPECT_TRUE(opened.has_value());
+    to.wal = system.spawn<wal>(to, facts, std::move(opened->disk),
+                               [this](int code, const std::string&) { fatal_code = code; });
+  }
+  void persist(std::uint64_t seq, std::uint64_t index) {
+    persist_request p{.seq = persist_seq{seq}};
+    p.entries.push_back(make_entry(index));
+    p.hard = hard_state{term{1}, node_id{1}, log_index{}};
+    caf::anon_send(to.wal, std::move(p));
+  }
+};
+
+TEST(wal_actor, requests_that_queued_up_share_one_sync_and_are_acknowledged_together) {
+  wal_node n;
+  for (std::uint64_t i = 1; i <= 50; ++i) n.persist(i, i);
+  n.run();
+  ASSERT_EQ(n.seen.acknowledged.size(), 1u);
+  EXPECT_EQ(n.seen.acknowledged.front().seq, persist_seq{50});
+}
+
+TEST(wal_actor, what_was_acknowledged_survives_a_power_cut) {
+  wal_node n;
+  for (std::uint64_t i = 1; i <= 20; ++i) n.persist(i, i);
+  n.run();
+  ASSERT_FALSE(n.seen.acknowledged.empty());
+  caf::anon_send_exit(n.to.wal, caf::exit_reason::kill);
+  n.run();
+  auto after = n.disk;
+  after.crash();
+  const auto again = storage::store::open(
+      after, "data", {.owner = {node_id{1}, cluster_id{7}}, .segment_bytes = 1 << 20});
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->found.last_index, log_index{20});
+}
+
+}  // namespace
+}  // namespace blixard::actors::test
