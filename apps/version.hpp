@@ -1,3 +1,4 @@
+// The version that the ready line, the handshake and blixard_build_info tell.
 #pragma once
 
 #include <string_view>

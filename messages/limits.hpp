@@ -86,7 +86,8 @@ inline constexpr auto placement_ttl = 10s;
 inline constexpr auto peer_ttl = 5s;
 inline constexpr std::size_t summary_cache_max = 4096;
 inline constexpr std::size_t placement_cache_max = 4096;
-inline constexpr std::size_t cache_waiters_max = 4096;  // of one computation; then one more computes
+inline constexpr std::size_t cache_waiters_max =
+    4096;  // of one computation; then one more computes
 inline constexpr std::size_t cache_flights_max = 1024;  // computations under way per cache
 
 // --- VMs

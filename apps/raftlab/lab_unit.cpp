@@ -1,3 +1,5 @@
+// Operations of the lab that need no node: quorums, configuration changes and other pure functions
+// of the core.
 #include <algorithm>
 #include <charconv>
 #include <map>

@@ -1,6 +1,5 @@
-#include "runtime/repl/commands.hpp"
-
 // How a line becomes words, and a word becomes text that reads back. Shell rules without expansion.
+#include "runtime/repl/commands.hpp"
 
 namespace blixard::repl {
 namespace {

@@ -6,8 +6,8 @@
 #include <optional>
 #include <thread>
 
-#include "fake_node.hpp"
 #include "runtime/repl/driver.hpp"
+#include "tests/unit/repl/fake_node.hpp"
 
 namespace blixard::net {
 namespace {

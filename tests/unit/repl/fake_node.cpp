@@ -1,4 +1,4 @@
-#include "fake_node.hpp"
+#include "tests/unit/repl/fake_node.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

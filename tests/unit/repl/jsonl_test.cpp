@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "scripted_port.hpp"
+#include "tests/unit/repl/scripted_port.hpp"
 
 namespace blixard::repl {
 namespace {
