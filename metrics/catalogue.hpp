@@ -104,6 +104,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
   X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \
+  X(raft_payload_copies, "blixard_raft_payload_copies_total", counter, none, "Entry payloads copied into a buffer of their own, because little arrived with them.") \
   /* --- wal: written by the WAL's thread */ \
   X(wal_fsync_duration, "blixard_wal_fsync_duration_seconds", durations, none, "Duration of one fdatasync of the write-ahead log.") \
   X(wal_sync_entries, "blixard_wal_sync_entries", sizes, none, "Entries made durable by one sync.") \
