@@ -14,6 +14,13 @@ using metrics::metric;
 // Scores and reasons that travel with a decision: enough for a person; the choice sees all nodes.
 constexpr std::size_t listed_max = 64;
 
+// What goes into the log of a decision: where to, and as of when. Apply checks it again with the
+// same code and finds scores and reasons itself; the lists would only make the log longer.
+void keep_choice(const pb::Decision& decision, pb::Decision& out) {
+  out.set_node(decision.node());
+  out.set_inventory_version(decision.inventory_version());
+}
+
 frame_ptr command_frame(const pb::Command& c, const frame_header& header) {
   auto h = header;
   h.kind = frame_kind::command;
@@ -73,7 +80,7 @@ void cache::plan(const plan_command& command) {
   auto& create = *c.mutable_vm_create();
   auto spec = create.spec();
   state::fill_defaults(spec);
-  *create.mutable_decision() = decide(*inventory_, spec, {.listed_max = listed_max});
+  keep_choice(decide(*inventory_, spec, {.listed_max = listed_max}), *create.mutable_decision());
   proposals out;
   out.list.push_back({command.from, command_frame(c, command.frame->header())});
   send(to_.raft, std::move(out));
@@ -81,8 +88,8 @@ void cache::plan(const plan_command& command) {
 
 void cache::place(const place_vm& request) {
   const auto& vm = *request.vm;
-  auto decision = decide(*inventory_, vm.spec(),
-                         {.avoid = node_id{vm.failed_node()}, .listed_max = listed_max});
+  const auto decision = decide(*inventory_, vm.spec(),
+                               {.avoid = node_id{vm.failed_node()}, .listed_max = listed_max});
   // Nothing fits and the VM says so already: another entry in the log would tell nobody anything.
   if (decision.node() == 0 && vm.fix() == decision.fix() && vm.rejected_size() != 0) return;
   pb::Command c;
@@ -92,7 +99,7 @@ void cache::place(const place_vm& request) {
   auto& place = *c.mutable_vm_place();
   place.set_vm(vm.id());
   place.set_generation(vm.generation());
-  *place.mutable_decision() = std::move(decision);
+  keep_choice(decision, *place.mutable_decision());
   proposals out;
   out.list.push_back({origin{}, command_frame(c, {})});
   send(to_.raft, std::move(out));

@@ -53,6 +53,12 @@ published_role role_of(raft::role r, bool voter) noexcept {
   return published_role::follower;
 }
 
+std::size_t wire_bytes(const std::vector<frame_ptr>& frames) noexcept {
+  std::size_t n = 0;
+  for (const auto& f : frames) n += f->wire_size();
+  return n;
+}
+
 constexpr auto to_ns(auto duration) {
   return static_cast<std::uint64_t>(std::chrono::nanoseconds(duration).count());
 }
@@ -104,7 +110,17 @@ void raft_driver::schedule_flush() {
 
 // ---------------------------------------------------------------- inputs
 
+// A payload is a slice of the chunk that the socket was read into, and the log keeps it for long.
+// When much arrives, the chunk is full of such payloads and nothing is wasted. When little does,
+// one small entry would hold a megabyte of heartbeats: then the payload gets a buffer of its own.
+slice raft_driver::keep(slice data, std::size_t arrived_bytes) {
+  if (arrived_bytes >= sparse_bytes || data.empty()) return data;
+  metrics_.payload_copies.add();
+  return slice::copy_of(data.bytes());
+}
+
 void raft_driver::receive(const raft_frames& in) {
+  const auto arrived = wire_bytes(in.frames);
   for (const auto& f : in.frames) {
     auto decoded = raft::decode(f->body());
     if (!decoded || decoded->msg.from != in.from) {
@@ -112,6 +128,7 @@ void raft_driver::receive(const raft_frames& in) {
       continue;
     }
     auto& m = decoded->msg;
+    for (auto& e : m.entries) e.data = keep(std::move(e.data), arrived);
     if (m.from == core_.lead() && !core_.is_leader()) {
       if (leader_contact_ns_ != 0) metrics_.heartbeat_gap.observe(now() - leader_contact_ns_);
       leader_contact_ns_ = now();
@@ -125,6 +142,8 @@ void raft_driver::receive(const raft_frames& in) {
 }
 
 void raft_driver::propose(proposals& list) {
+  std::size_t arrived = 0;
+  for (const auto& p : list.list) arrived += p.frame->wire_size();
   for (auto& p : list.list) {
     if (pending_.size() >= limits::proposals_max) {
       auto e = make_error(errc::overloaded, "the leader has more commands than it can replicate",
@@ -133,7 +152,7 @@ void raft_driver::propose(proposals& list) {
       answer(p.from, e);
       continue;
     }
-    const auto index = core_.propose(p.frame->body());
+    const auto index = core_.propose(keep(p.frame->body(), arrived));
     if (index) {
       pending_.push_back({*index, core_.current_term(), p.from, now()});
       continue;

@@ -43,6 +43,9 @@ class raft_driver final : public hosted<raft_actor::base> {
 
   behavior_type make_behavior() override;
 
+  /// Payloads of batches below this size are copied before the log keeps them.
+  static constexpr std::size_t sparse_bytes = 4 * limits::KiB;
+
  private:
   struct pending {
     log_index index;
@@ -80,6 +83,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   };
 
   // raft.cpp: inputs and the flush
+  [[nodiscard]] slice keep(slice data, std::size_t arrived_bytes);
   void receive(const raft_frames& in);
   void propose(proposals& list);
   void collect_reads(reads& list);

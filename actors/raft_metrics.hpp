@@ -33,6 +33,7 @@ struct raft_metrics {
         snapshots_sent(r.counter<metric::raft_snapshots>(event::sent)),
         snapshots_installed(r.counter<metric::raft_snapshots>(event::installed)),
         persist_waits(r.counter<metric::raft_persist_waits>()),
+        payload_copies(r.counter<metric::raft_payload_copies>()),
         invalid(r.counter<metric::router_invalid>()),
         commit_duration(r.histogram<metric::raft_commit_duration>()),
         heartbeat_gap(r.histogram<metric::raft_heartbeat_gap>()) {}
@@ -50,7 +51,8 @@ struct raft_metrics {
   metrics::gauge term, is_leader, has_leader, leader, commit, applied, last, pending, voters,
       learners;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
-      reads, snapshots_taken, snapshots_sent, snapshots_installed, persist_waits, invalid;
+      reads, snapshots_taken, snapshots_sent, snapshots_installed, persist_waits, payload_copies,
+      invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

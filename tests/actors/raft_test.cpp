@@ -81,10 +81,23 @@ TEST(raft_actor, what_arrives_in_one_turn_is_one_write) {
   EXPECT_EQ(n.seen.persists.back().entries.size(), 100u);
 }
 
-TEST(raft_actor, an_entry_keeps_the_bytes_of_the_frame_it_came_in) {
+TEST(raft_actor, a_lone_small_entry_does_not_hold_the_chunk_it_came_in) {
   raft_node n({node_id{1}});
   n.lead();
   const auto f = kv_put("a");
+  n.propose(f, request_id{1});
+  n.run();
+  ASSERT_EQ(n.seen.persists.back().entries.size(), 1u);
+  const auto& kept = n.seen.persists.back().entries.back().data;
+  EXPECT_EQ(kept, f->body());
+  EXPECT_NE(kept.data(), f->body().data());
+  EXPECT_LE(kept.owner()->capacity(), kept.size());
+}
+
+TEST(raft_actor, an_entry_of_a_full_batch_keeps_the_bytes_of_the_frame_it_came_in) {
+  raft_node n({node_id{1}});
+  n.lead();
+  const auto f = kv_put(std::string(raft_driver::sparse_bytes, 'k'));
   n.propose(f, request_id{1});
   n.run();
   ASSERT_EQ(n.seen.persists.back().entries.size(), 1u);
@@ -95,7 +108,7 @@ TEST(raft_actor, an_entry_keeps_the_bytes_of_the_frame_it_came_in) {
 
 TEST(raft_actor, a_vote_request_waits_for_the_disk) {
   raft_node n({node_id{1}, node_id{2}, node_id{3}});
-  n.tick(8);  // pre-votes leave at once: they promise nothing
+  n.tick(4);  // pre-votes leave at once: they promise nothing
   ASSERT_EQ(n.seen.peer_frames.size(), 2u);
   const auto before = n.seen.peer_frames.size();
   raft::message granted{.type = raft::message_type::prevote_resp,
