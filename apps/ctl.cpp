@@ -71,7 +71,7 @@ int show(const repl::command_result& r, const repl::invocation* inv, bool json) 
   else if (r.ok())
     written = write_out(repl::render_text(r, *inv));
   else
-    std::fputs(repl::render_error(r.failure).c_str(), stderr);
+    std::fputs(repl::render_failure(r).c_str(), stderr);
   if (!written) {
     const std::string why = std::strerror(errno);  // NOLINT: one thread
     complain(1, "standard output cannot be written: " + why);

@@ -4,7 +4,6 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <clocale>
 #include <cstdio>
 
 #include "apps/commands.hpp"
@@ -50,8 +49,6 @@ int run_repl(const strings& args) {
   if (!addresses)
     return complain(2, "--connect: " + addresses.error().message, addresses.error().hint);
 
-  std::setlocale(LC_ALL, "");  // line editing counts characters, not bytes
-  std::setlocale(LC_NUMERIC, "C");
   net::client_options options;
   options.addresses = *addresses;
   net::client client(std::move(options));

@@ -60,9 +60,11 @@ class driver {
       const int own = now < *timer_ms_ ? static_cast<int>(*timer_ms_ - now) : 0;
       timeout = timeout < 0 ? own : std::min(timeout, own);
     }
-    std::array<pollfd, 2> fds{pollfd{port_.wait_fd(), POLLIN, 0},
-                              pollfd{hooks_.interrupt_fd, POLLIN, 0}};
+    std::array<pollfd, 3> fds{pollfd{port_.wait_fd(), POLLIN, 0},
+                              pollfd{hooks_.interrupt_fd, POLLIN, 0},
+                              pollfd{hooks_.stop_fd, POLLIN, 0}};
     ::poll(fds.data(), fds.size(), timeout);
+    if (fds[2].revents != 0) return false;
     return fds[1].revents == 0 || !hooks_.interrupted();
   }
 

@@ -20,6 +20,8 @@ struct driver_hooks {
   int interrupt_fd = -1;
   /// ...and what to do when it is readable: true cancels the command.
   std::function<bool()> interrupted;
+  /// Readable: the command is cancelled; -1 for none. It is not read.
+  int stop_fd = -1;
 };
 
 /// Blocks until the task is finished or interrupted; then the result is errc::cancelled (and the

@@ -50,6 +50,9 @@ struct command_result {
 /// "error: ...\nhint: ...\n" for stderr; says when the outcome is unknown.
 [[nodiscard]] std::string render_error(const error& e);
 
+/// The same for a whole result: also why each node was rejected, where the answer says so.
+[[nodiscard]] std::string render_failure(const command_result& r);
+
 /// The phase in an answer to `vm show` ("running"), "deleted" for not_found, empty otherwise.
 [[nodiscard]] std::string phase_of(const command_result& r);
 /// Why that VM is not running, as its node or the planner says; may be empty.

@@ -70,8 +70,9 @@ std::string not_running_text(const pb::Vm& vm) {
 }
 
 std::string restart_text(const pb::RestartPolicy& p) {
-  return std::to_string(p.max_restarts()) + " times, after " + std::to_string(p.backoff_seconds()) +
-         " s and twice as long each time, up to " + std::to_string(p.backoff_max_seconds()) + " s";
+  return "up to " + std::to_string(p.max_restarts()) + " times, after " +
+         std::to_string(p.backoff_seconds()) + " s and twice as long each time, up to " +
+         std::to_string(p.backoff_max_seconds()) + " s";
 }
 
 void add_image(const pb::VmSpec& spec, text_fields& f) {
@@ -102,7 +103,7 @@ std::string vm_text(const pb::Vm& vm) {
   f.add("disk", spec.disk_bytes() == 0 ? "" : format_size(spec.disk_bytes()));
   add_image(spec, f);
   f.add("labels", labels_text(spec.labels()));
-  f.add("restarts", spec.has_restart() ? restart_text(spec.restart()) : "");
+  f.add("restart", spec.has_restart() ? restart_text(spec.restart()) : "");
   f.add("id", std::to_string(vm.id()) + ", generation " + std::to_string(vm.generation()));
   auto out = f.str() + rejected_text(vm.rejected());
   if (!vm.fix().empty()) out += "fix: " + printable(vm.fix()) + "\n";
@@ -124,9 +125,11 @@ std::string nodes_text(const pb::NodeItems& items) {
       {">ID", "NAME", "ADDRESS", "STATE", ">VCPUS", ">MEMORY", ">DISK", "BACKENDS", "LABELS"});
   for (const auto& n : items.nodes()) {
     std::string backends;
-    for (const auto b : n.backends())
+    for (const auto b : n.backends()) {
       backends += (backends.empty() ? "" : ",") + backend_name(static_cast<pb::Backend>(b));
-    if (!n.accelerator().empty()) backends += " (" + n.accelerator() + ")";
+      if (b == pb::BACKEND_QEMU && !n.accelerator().empty())
+        backends += " (" + n.accelerator() + ")";
+    }
     table.add({std::to_string(n.id()), n.name(), n.address(), state_name(n.state()),
                used_of(n.allocated().vcpus(), n.capacity().vcpus()),
                size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
@@ -136,19 +139,17 @@ std::string nodes_text(const pb::NodeItems& items) {
   return table.str();
 }
 
-std::string summary_text(const pb::Summary& s) {
+void add_summary(const pb::Summary& s, text_fields& f) {
   std::string vms;
   for (int i = 0; i < s.vms_by_phase_size(); ++i)
     if (s.vms_by_phase(i) != 0)
       vms += (vms.empty() ? "" : ", ") + std::to_string(s.vms_by_phase(i)) + " " +
              phase_name(static_cast<pb::Phase>(i));
-  text_fields f;
   f.add("nodes",
         std::to_string(s.nodes_healthy()) + " of " + std::to_string(s.nodes_total()) + " healthy");
-  f.add("vcpus", used_of(s.used().vcpus(), s.total().vcpus()));
-  f.add("memory", size_used_of(s.used().memory_bytes(), s.total().memory_bytes()));
+  f.add("vcpus", used_of(s.used().vcpus(), s.total().vcpus()) + " used");
+  f.add("memory", size_used_of(s.used().memory_bytes(), s.total().memory_bytes()) + " used");
   f.add("vms", vms.empty() ? "none" : vms);
-  return f.str();
 }
 
 std::string cluster_hex(std::uint64_t id) {
@@ -165,6 +166,7 @@ std::string status_text(const pb::ClusterStatus& s) {
   head.add("term", std::to_string(s.term()));
   head.add("commit", std::to_string(s.commit_index()));
   head.add("applied", std::to_string(s.applied_index()));
+  if (s.has_summary()) add_summary(s.summary(), head);
   text_table table({">ID", "ADDRESS", "ROLE", "STATE", ">MATCH", "LINK", ">RTT", "VERSION"});
   for (const auto& m : s.members())
     table.add({std::to_string(m.id()), m.address(), m.role(), m.state(),
@@ -172,9 +174,7 @@ std::string status_text(const pb::ClusterStatus& s) {
                dash_if(m.quality().empty(), m.quality()),
                dash_if(m.rtt_us() == 0, format_duration_ns(std::uint64_t{m.rtt_us()} * 1000)),
                m.version()});
-  auto out = head.str();
-  if (s.has_summary()) out += summary_text(s.summary());
-  return out + "\n" + table.str();
+  return head.str() + "\n" + table.str();
 }
 
 std::string decision_text(const pb::Decision& d, const command_result& r, std::string_view name) {
@@ -236,6 +236,14 @@ std::string done_text(const command_result& r) {
 }
 
 }  // namespace
+
+std::string render_failure(const command_result& r) {
+  auto out = render_error(r.failure);
+  if (!r.answer) return out;
+  if (r.answer->has_decision()) out += rejected_text(r.answer->decision().rejected());
+  if (r.answer->has_vm()) out += rejected_text(r.answer->vm().rejected());
+  return out;
+}
 
 std::string render_text(const command_result& r, const invocation& inv) {
   if (!r.answer) return r.text;

@@ -131,13 +131,15 @@ class shell {
     return out;
   }
 
-  line_end complain(const error& e) {
+  line_end complain(const error& e) { return complain(result_of(e)); }
+
+  line_end complain(const command_result& r) {
     std::fflush(options_.out);
-    auto text = render_error(e);
+    auto text = render_failure(r);
     if (colour_) text = "\x1b[31merror:\x1b[0m" + text.substr(std::strlen("error:"));
     std::fputs(text.c_str(), options_.err);
     std::fflush(options_.err);
-    return {ctl_exit_code(e.code), false};
+    return {ctl_exit_code(r.failure.code), false};
   }
 
   line_end run_line(const std::string& line) {
@@ -190,6 +192,7 @@ class shell {
     const bool endless = t.endless();
     const auto shown = t.shown();  // the task moves into the driver
     driver_hooks hooks;
+    hooks.stop_fd = options_.stop_fd;
     hooks.partial = [&](const command_result& r) {
       if (watch && out_is_terminal_) std::fputs("\x1b[H\x1b[2J", options_.out);
       show(r, shown, json);
@@ -215,7 +218,7 @@ class shell {
     else if (r.ok())
       std::fputs(render_text(r, inv).c_str(), options_.out);
     else
-      return complain(r.failure);
+      return complain(r);
     std::fflush(options_.out);
     return {ctl_exit_code(r.failure.code), false};
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <histedit.h>
+#include <locale.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -24,6 +25,10 @@ class terminal::impl {
  public:
   impl(terminal_options options, complete_fn complete)
       : options_(std::move(options)), complete_(std::move(complete)), fd_(fileno(options_.in)) {
+    // Lines are edited in characters of the person's encoding; of this thread only, since a locale
+    // of the process must not change under the other threads of a node.
+    locale_ = ::newlocale(LC_CTYPE_MASK, "", nullptr);
+    if (locale_ != nullptr) locale_before_ = ::uselocale(locale_);
     ::tcgetattr(fd_, &original_);
     edit_ = el_init("blixard", options_.in, options_.out, options_.err);
     el_set(edit_, EL_CLIENTDATA, this);
@@ -50,6 +55,9 @@ class terminal::impl {
     history_end(history_);
     el_end(edit_);
     ::tcsetattr(fd_, TCSADRAIN, &original_);
+    if (locale_ == nullptr) return;
+    ::uselocale(locale_before_);
+    ::freelocale(locale_);
   }
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
@@ -192,6 +200,8 @@ class terminal::impl {
   terminal_options options_;
   complete_fn complete_;
   int fd_;
+  locale_t locale_ = nullptr;
+  locale_t locale_before_ = nullptr;
   termios original_{};
   EditLine* edit_ = nullptr;
   History* history_ = nullptr;

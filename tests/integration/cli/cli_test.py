@@ -105,8 +105,10 @@ class Ctl(WithNode):
         self.assertEqual(self.ctl("vm", "show", "sleeper")[0], 3)
 
     def test_a_vm_that_fits_nowhere_says_why(self):
-        code, out = self.json("vm", "create", "giant", "--memory", "4096T", "--command", "true")
+        code, out = self.json("vm", "create", "giant", "--memory", "32T", "--command", "true")
         self.assertEqual((code, out["op"], out["error"]["code"]), (8, "fail", "unplaceable"), out)
+        _, _, err = self.ctl("vm", "create", "giant", "--memory", "32T", "--command", "true")
+        self.assertRegex(err, r"node 1: .*memory")
 
     def test_usage_errors_exit_2_and_name_the_nearest_word(self):
         for words, hint in ((["kv", "gte", "x"], "kv get"), (["vm", "list", "--stael"], "--stale"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 
 BIN = os.environ["BLIXARD_BIN"]
 PATIENCE = 60  # seconds for anything that should happen soon, on a busy machine
@@ -28,6 +29,9 @@ class Node:
         self.ready = self.events.get(timeout=PATIENCE)
         assert self.ready["event"] == "ready", self.ready
         self.address = self.ready["bind"]
+        deadline = time.monotonic() + PATIENCE
+        while run("ctl", "--connect", self.address, "kv", "list")[0] != 0:  # until it leads
+            assert time.monotonic() < deadline, "the node never became leader"
 
     def _read_events(self):
         for line in self.process.stdout:

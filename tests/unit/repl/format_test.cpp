@@ -299,6 +299,17 @@ TEST(text, errors_say_what_whether_and_what_next) {
   EXPECT_EQ(render_error(make_error(errc::not_found, "")), "error: not_found (not_found)\n");
 }
 
+TEST(text, a_refused_create_says_why_each_node_refused) {
+  auto a = failed(errc::unplaceable, 5);
+  auto* r = a.mutable_decision()->add_rejected();
+  r->set_node(2);
+  r->add_reasons("cordoned");
+  r->add_reasons("too small");
+  EXPECT_EQ(
+      render_failure(result_from(a)),
+      "error: what happened (unplaceable)\nhint: what to do\n  node 2: cordoned; too small\n");
+}
+
 TEST(text, values_cannot_move_the_cursor) {
   EXPECT_EQ(printable("a\x1b[2J\nb\tc\x7f"), "a\\x1b[2J\\nb\\tc\\x7f");
   auto a = good();
