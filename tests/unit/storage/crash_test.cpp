@@ -99,6 +99,7 @@ struct step {
   std::optional<blixard::snapshot> snap;
   std::vector<entry> second_batch;
   std::uint64_t save_at = 0;  // snapshot of the node's own state, then compaction
+  std::optional<blixard::snapshot> second_snap;  // of the second batch
 };
 
 persist_batch batch_of(const step& s) {
@@ -109,7 +110,8 @@ persist_batch batch_of(const step& s) {
 bool run(store& disk, const step& s, model& expected) {
   std::vector<persist_batch> batches{batch_of(s)};
   if (!s.second_batch.empty())
-    batches.push_back({persist_seq{2}, nullptr, s.second_batch, {}, true});
+    batches.push_back(
+        {persist_seq{2}, s.second_snap ? &*s.second_snap : nullptr, s.second_batch, {}, true});
   for (const auto& batch : batches) expected.note(batch);
   if (!disk.write(batches) || !disk.sync()) return false;
   expected.note_synced();
@@ -143,6 +145,13 @@ std::vector<step> script() {
   steps.push_back({make_entries(131, 133, 6), hard(6, 2, 130), make_snapshot(130, 5), {}, 0});
   steps.push_back({make_entries(134, 190, 6, 400), hard(6, 2, 133), {}, {}, 180});
   steps.push_back({make_entries(191, 195, 6), {}, {}, {}, 0});
+  // Entries and then, in the same write, a snapshot in the middle of them: the tail stays.
+  steps.push_back({make_entries(196, 205, 6, 200),
+                   {},
+                   {},
+                   make_entries(206, 206, 6),
+                   0,
+                   make_snapshot(200, 6)});
   return steps;
 }
 

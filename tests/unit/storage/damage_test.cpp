@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "messages/limits.hpp"
+#include "runtime/storage/meta.hpp"
 #include "tests/unit/storage/support.hpp"
 
 namespace blixard::storage::test {
@@ -210,6 +211,110 @@ TEST_F(damage, a_bit_flip_in_the_last_record_is_damage_also_right_after_a_power_
   disk_.crash_keeping_first(0);
   disk_.flip_bit(files_.back(), used(files_.back()) - 20, 3);
   EXPECT_TRUE(is_reported(disk_));
+}
+
+/// The same log after a power cut that took every hint of how far it was durable.
+class damage_without_mark : public damage {
+ protected:
+  damage_without_mark() {
+    sim_disk disk;
+    {
+      auto [store, found] = open(disk, with_);
+      for (std::size_t i = 0; i < entries_.size(); i += 4) {
+        persist(*store, {entries_.begin() + static_cast<std::ptrdiff_t>(i),
+                         entries_.begin() + static_cast<std::ptrdiff_t>(i + 4)});
+        while (*store->prepare()) {
+        }
+      }
+    }
+    disk.crash_keeping_first(0);
+    for (const auto& file : files_) disk_.overwrite(file, 0, disk.content(file));
+    const std::string meta = std::string{dir} + "/meta";
+    disk_.overwrite(meta, 0, disk.content(meta));
+  }
+  const std::size_t acknowledged_before_last_ = 256;
+};
+
+TEST_F(damage_without_mark, every_bit_of_all_but_the_last_write_is_still_reported) {
+  const std::uint64_t last_write = used(files_.back()) - 4 * record_bytes(260);
+  for (const auto& file : files_) {
+    const std::uint64_t end = file == files_.back() ? last_write : used(file);
+    // Every bit of the headers, and one in seven of the rest.
+    for (std::uint64_t bit = 0; bit < end * 8; bit += bit < 8 * sector ? stride : 6 + stride) {
+      disk_.flip_bit(file, bit / 8, bit % 8);
+      const auto found = store::examine(disk_, dir);
+      disk_.flip_bit(file, bit / 8, bit % 8);
+      ASSERT_TRUE(found && found->corrupt) << file << " bit " << bit;
+      ASSERT_TRUE(std::equal(found->entries.begin(), found->entries.end(), entries_.begin()));
+    }
+    for (std::uint64_t at = 0; at < end; at += sector) {
+      sim_disk damaged = disk_;
+      damaged.zero(file, at, std::min(sector, end - at));
+      ASSERT_TRUE(is_reported(damaged)) << file << " at " << at;
+    }
+  }
+}
+
+TEST_F(damage_without_mark, only_the_last_write_can_pass_for_torn) {
+  const auto& file = files_.back();
+  for (std::uint64_t at = used(file) - 4 * record_bytes(260); at < used(file); ++at) {
+    disk_.flip_bit(file, at, at % 8);
+    const auto found = store::examine(disk_, dir);
+    disk_.flip_bit(file, at, at % 8);
+    ASSERT_TRUE(found);
+    ASSERT_GE(found->entries.size(), acknowledged_before_last_) << at;
+    ASSERT_LT(found->entries.size(), entries_.size()) << at;
+    ASSERT_TRUE(std::equal(found->entries.begin(), found->entries.end(), entries_.begin()));
+  }
+}
+
+/// Two logs that are the same up to a point and then hold other payloads at the same places.
+class damage_by_a_fork : public testing::Test {
+ protected:
+  damage_by_a_fork() {
+    for (sim_disk* disk : {&one_, &two_}) {
+      auto [store, found] = open(*disk);
+      for (std::uint64_t i = 1; i <= 60; ++i) {
+        auto e = make_entry(i, 1, 200);
+        if (disk == &two_ && i >= 20) e.data = slice::copy_of(std::string(200, 'z'));
+        persist(*store, {e});
+      }
+    }
+  }
+  sim_disk one_;
+  sim_disk two_;
+};
+
+TEST_F(damage_by_a_fork, a_sound_record_in_the_wrong_log_is_reported) {
+  const std::string file = std::string{dir} + "/wal/0000000000000001.wal";
+  const std::uint64_t record = record_bytes(200);
+  const auto other = two_.content(file);
+  std::size_t tried = 0;
+  for (std::uint64_t i = 19; segment_header_bytes + (i + 1) * record <= other.size();
+       ++i, ++tried) {
+    sim_disk damaged = one_;
+    const std::uint64_t at = segment_header_bytes + i * record;
+    damaged.overwrite(file, at, other.subspan(at, record));
+    ASSERT_TRUE(store::examine(damaged, dir)->corrupt) << "entry " << i + 1;
+  }
+  EXPECT_GT(tried, 10U);
+}
+
+TEST_F(damage_by_a_fork, a_sound_segment_in_the_wrong_log_is_reported) {
+  const std::string file = std::string{dir} + "/wal/0000000000000001.wal";
+  const auto other = two_.content(file);
+  ASSERT_EQ(other.size(), one_.content(file).size());
+  one_.overwrite(file, 0, other);
+  EXPECT_TRUE(store::examine(one_, dir)->corrupt);
+}
+
+TEST_F(damage, a_log_that_ends_below_the_commit_hint_is_reported) {
+  meta_state more;
+  more.hard = hard(5, 3, 261);
+  ASSERT_TRUE(meta_file::make(disk_, dir, node_id{1}, more, 1000));
+  const auto found = store::examine(disk_, dir);
+  ASSERT_TRUE(found->corrupt);
+  EXPECT_LE(found->hard.commit, found->last_index);
 }
 
 TEST_F(damage, an_unsynced_tail_that_is_cut_short_is_cut_off_and_counted) {

@@ -1,5 +1,6 @@
 // The log's housekeeping and its failures: rotation, recycling, compaction, a full disk, a sync
 // error.
+#include <algorithm>
 #include <cerrno>
 
 #include "messages/limits.hpp"
@@ -231,6 +232,36 @@ TEST(log, a_vote_is_durable_when_sync_returns) {
       ASSERT_EQ(store::examine(after, dir)->hard, hard(term, term % 3 + 1, 0));
     }
   }
+}
+
+TEST(log, a_vote_alone_has_to_be_synced) {
+  sim_disk disk;
+  auto [store, found] = open(disk);
+  const persist_batch vote{persist_seq{1}, nullptr, {}, hard(1, 2, 0), true};
+  ASSERT_TRUE(store->write({&vote, 1}));
+  EXPECT_TRUE(store->dirty());
+  ASSERT_TRUE(store->sync());
+  EXPECT_FALSE(store->dirty());
+}
+
+TEST(log, the_last_durable_vote_is_not_written_over) {
+  sim_disk disk;
+  auto [store, found] = open(disk);
+  const std::string meta = std::string{dir} + "/meta";
+  std::vector<std::size_t> slots;
+  for (std::uint64_t term = 1; term <= 6; ++term) {
+    const std::vector<std::byte> before(disk.content(meta).begin(), disk.content(meta).end());
+    persist(*store, {}, hard(term, 1, 0));
+    const auto after = disk.content(meta);
+    std::size_t changed = 0;
+    for (std::size_t at = 0; at < before.size(); at += 4096) {
+      if (std::equal(after.begin() + at, after.begin() + at + 512, before.begin() + at)) continue;
+      slots.push_back(at / 4096 % 2);
+      ++changed;
+    }
+    EXPECT_EQ(changed, 2U) << "both copies of one slot";
+  }
+  EXPECT_EQ(slots, (std::vector<std::size_t>{0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1}));
 }
 
 TEST(log, a_snapshot_is_streamed_in_chunks_of_any_size) {
