@@ -61,7 +61,7 @@ node_state::behavior_type node_state::make_behavior() {
       [this](const install_snapshot& s) { install(s); },
       [this](const take_snapshot& t) { take(t); },
       [this](tick_atom) { tick(); },
-      [this](const local_answer&) {},  // what came of a command shows in the state itself
+      [](const local_answer&) {},  // what came of a command shows in the state itself
   };
 }
 
