@@ -308,9 +308,16 @@ class Case(unittest.TestCase):
         self.clusters = []
         self.addCleanup(self._end_all)
 
+    def run(self, result=None):
+        self._result = result if result is not None else self.defaultTestResult()
+        self._bad_before = self._bad()
+        return super().run(self._result)
+
+    def _bad(self):
+        return len(self._result.failures) + len(self._result.errors)
+
     def _end_all(self):
-        failed = self._outcome is not None and not self._outcome.success
-        if failed:
+        if self._bad() > self._bad_before:
             self.say_what_happened()
         for cluster in self.clusters:
             cluster.end()

@@ -8,6 +8,8 @@ comes first). Values must be unique per key.
 The outcome of a write is `ok`, `fail` (never happened) or `info` (nobody knows). An `info` write has an
 index if some reader saw its value; else it may have happened at any index, or not at all.
 """
+import bisect
+import collections
 import dataclasses
 
 
@@ -26,9 +28,11 @@ class Operation:
 
 def check(operations):
     """What contradicts itself, as text; empty: nothing does."""
-    problems = []
-    for key in sorted({o.key for o in operations}):
-        problems += _check_key(key, [o for o in operations if o.key == key])
+    problems, by_key = [], collections.defaultdict(list)
+    for o in operations:
+        by_key[o.key].append(o)
+    for key in sorted(by_key):
+        problems += _check_key(key, by_key[key])
     return problems + _check_time(operations)
 
 
@@ -58,9 +62,9 @@ def _check_key(key, operations):
 
 
 def _check_values(key, at, reads, writes):
-    problems = []
+    problems, indexes = [], [0, *sorted(at)]
     for r in reads:
-        last = max((i for i in at if i <= r.index), default=0)
+        last = indexes[bisect.bisect_right(indexes, r.index) - 1]
         if r.version > r.index:
             problems.append(f"{key}: version {r.version} was read at the older index {r.index}")
         elif last > r.version:
@@ -70,7 +74,7 @@ def _check_values(key, at, reads, writes):
     for o in writes:
         if o.kind != "cas" or o.outcome != "ok":
             continue
-        before = at.get(max((i for i in at if i < o.index), default=0))
+        before = at.get(indexes[bisect.bisect_left(indexes, o.index) - 1])
         if before != o.expected and o.expected not in unplaced:
             problems.append(f"{key}: cas at {o.index} found {o.expected}, but {before} was there")
     return problems

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""The cluster's members change while clients write; who was away catches up, by log or by snapshot."""
+import json
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from harness import Case, Cluster, ctl, eventually, main, run  # noqa: E402
+from workload import Workload  # noqa: E402
+
+SMALL = ("--snapshot-entries", "200", "--segment-bytes", "64K")
+KEPT_ENTRIES = 10_000  # the leader keeps so many behind a snapshot for followers that are late
+
+
+class Membership(Case):
+    def fill(self, nodes, entries):
+        """Makes the log grow by at least so many entries."""
+        goal = nodes[0].ok("cluster", "status")["commit_index"] + entries
+        while nodes[0].ok("cluster", "status")["commit_index"] < goal:
+            code, out, err = run("bench", "kv", "--connect", ",".join(n.address for n in nodes),
+                                 "--clients", "64", "--value-bytes", "64", "--keys", "500",
+                                 "--seconds", "1", "-o", "json")
+            self.assertEqual((code, json.loads(out)["errors"]), (0, 0), err)
+
+    def roles(self, cluster):
+        return {n["id"]: n["role"] for n in cluster.ok("cluster", "status")["nodes"]}
+
+    def equal_states(self, cluster):
+        self.assertEqual(len(set(cluster.digests())), 1)
+
+    def newest_snapshot_sent(self, cluster):
+        """Index of the newest snapshot that any node sent to another one."""
+        return max(int(i) for n in cluster for i in re.findall(r"sending snapshot (\d+) ", n.log()))
+
+    def test_a_node_that_joins_late_gets_everything_and_then_votes(self):
+        cluster = self.cluster(1)
+        for i in range(5):
+            cluster.ok("kv", "put", f"k{i}", "x" * 1000)
+        load = Workload(cluster, clients=3)
+        cluster.add()
+        cluster.add()
+        cluster.wait_voters().wait_ready()
+        self.assertEqual(load.stop().problems(cluster.running())[:10], [])
+        self.equal_states(cluster)
+        cluster[0].kill()
+        eventually("the late ones carry the cluster",
+                   lambda: ctl(cluster.running(), "kv", "put", "k", "v", timeout=2)[0] == 0)
+
+    def test_a_node_may_join_in_the_first_instant_of_a_cluster(self):
+        for attempt in range(5):
+            folder = self.folder / str(attempt)
+            folder.mkdir()
+            cluster = Cluster(folder, ["--backend", "process"])
+            self.clusters.append(cluster)
+            cluster.add()
+            cluster.add()
+            eventually(f"attempt {attempt}: the second node is ready", cluster[1].is_ready, 15)
+            cluster.end()
+
+    def test_a_node_joins_a_compacted_log_by_snapshot(self):
+        cluster = self.cluster(2, *SMALL)
+        self.fill(cluster.running(), KEPT_ENTRIES + 2000)
+        late = cluster.add()
+        cluster.wait_voters().wait_ready()
+        self.equal_states(cluster)
+        self.assertGreater(self.newest_snapshot_sent(cluster), KEPT_ENTRIES)
+        late.kill()
+        late.start()
+        cluster.wait_ready()
+        self.equal_states(cluster)
+
+    def test_a_node_that_was_down_catches_up_by_snapshot_and_by_log(self):
+        cluster = self.cluster(3, *SMALL)
+        down = cluster.followers()[0]
+        down.kill()
+        self.fill(cluster.running(), 100)
+        down.start()
+        cluster.wait_ready()
+        self.equal_states(cluster)
+        self.assertEqual(self.newest_snapshot_sent(cluster), 1, "the log would have been enough")
+        down.kill()
+        self.fill(cluster.running(), KEPT_ENTRIES + 2000)
+        down.start()
+        cluster.wait_ready()
+        self.equal_states(cluster)
+        self.assertGreater(self.newest_snapshot_sent(cluster), KEPT_ENTRIES)
+        down.kill()
+        self.assertGreater(down.start().ready["last_index"], KEPT_ENTRIES)
+        cluster.wait_ready()
+        self.equal_states(cluster)
+
+    def test_segments_are_reused_and_the_log_on_disk_stays_bounded(self):
+        cluster = self.cluster(1, *SMALL)
+        node = cluster[0]
+        node.ok("kv", "put", "early", "bird")
+        self.fill(cluster.running(), 2 * KEPT_ENTRIES + 5000)
+        eventually("segments are removed", lambda: not (node.data / "wal" / f"{1:016x}.wal").exists())
+        self.assertLessEqual(len(list((node.data / "snap").glob("*.snap"))), 2)
+        before = node.ok("cluster", "digest")
+        node.kill()
+        node.start()
+        eventually("it leads again", node.is_ready)
+        self.assertEqual(node.ok("kv", "get", "early")["value"], "bird")
+        self.assertGreater(node.ok("cluster", "digest")["index"], before["index"])
+
+    def test_a_snapshot_is_written_when_asked_for_and_found_at_the_next_start(self):
+        cluster = self.cluster(1)
+        node = cluster[0]
+        node.ok("kv", "put", "k", "v")
+        had = set((node.data / "snap").glob("*.snap"))
+        index = node.ok("cluster", "status")["applied_index"]
+        node.ok("cluster", "snapshot")
+        new = set((node.data / "snap").glob("*.snap")) - had
+        self.assertEqual([int(p.name.split("-")[0], 16) >= index for p in new], [True])
+        node.kill()
+        node.start()
+        eventually("it leads again", node.is_ready)
+        self.assertEqual(node.ok("kv", "get", "k")["value"], "v")
+
+    def test_leadership_goes_where_it_is_sent(self):
+        cluster = self.cluster(3)
+        load = Workload(cluster)
+        for number in (2, 3, 1, 3):
+            cluster[0].ok("cluster", "transfer", str(number))
+            eventually(f"node {number} leads", lambda n=number: cluster.leader().number == n)
+        self.assertEqual(cluster[0].ctl("cluster", "transfer", "9")[0], 3)
+        self.assertEqual(cluster.leader().number, 3)
+        self.assertEqual(load.stop().problems(cluster.running())[:10], [])
+
+    def test_a_removed_follower_exits_13_and_the_others_go_on(self):
+        cluster = self.cluster(3)
+        load = Workload([cluster[0], cluster[1], cluster[2]], clients=6)
+        gone = cluster.followers()[0]
+        cluster.leader().ok("cluster", "remove", str(gone.number))
+        self.assertEqual(gone.process.wait(30), 13)
+        fatal = gone.next_event()
+        self.assertEqual((fatal["event"], fatal["code"]), ("fatal", 13))
+        eventually("two members are left",
+                   lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"])
+        before = load.succeeded()
+        eventually("writes go on", lambda: load.succeeded() > before + 50)
+        self.assertEqual(load.stop().problems(cluster.running())[:10], [])
+        self.equal_states(cluster)
+        self.assertEqual(cluster.ctl("cluster", "remove", str(gone.number))[0], 3)
+
+    def test_a_removed_leader_exits_13_and_another_one_leads(self):
+        cluster = self.cluster(3)
+        load = Workload(cluster, clients=6)
+        gone = cluster.leader()
+        followers = cluster.followers()
+        code, answer = followers[0].ctl("cluster", "remove", str(gone.number))
+        self.assertIn(answer["op"], ("ok", "info"), answer)
+        self.assertEqual(gone.process.wait(30), 13)
+        self.assertIn(cluster.leader(), followers)
+        eventually("two members are left",
+                   lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"])
+        before = load.succeeded()
+        eventually("writes go on", lambda: load.succeeded() > before + 50)
+        self.assertEqual(load.stop().problems(cluster.running())[:10], [])
+        self.equal_states(cluster)
+
+    def test_a_removed_node_that_was_down_learns_it_when_it_comes_back(self):
+        cluster = self.cluster(3)
+        gone = cluster.followers()[0]
+        gone.kill()
+        cluster.ok("cluster", "remove", str(gone.number))
+        term = cluster.ok("cluster", "status")["term"]
+        gone.start()
+        self.assertEqual(gone.process.wait(30), 13)
+        self.assertEqual(cluster.ok("cluster", "status")["term"], term, "it disturbed the others")
+
+    def test_the_last_voter_cannot_be_removed(self):
+        cluster = self.cluster(1)
+        code, answer = cluster[0].ctl("cluster", "remove", "1")
+        self.assertEqual((code, answer["error"]["code"]), (6, "invalid_state"))
+        cluster[0].ok("kv", "put", "k", "v")
+
+    def test_a_node_that_comes_back_at_another_address_is_found_once_it_is_told(self):
+        cluster = self.cluster(3)
+        moved = cluster.followers()[0]
+        moved.kill()
+        moved.address = "127.0.0.1:0"
+        moved.start()
+        others = [n for n in cluster if n is not moved]
+        others[0].ok("cluster", "join", str(moved.number), moved.address)
+        cluster.wait_ready()
+        eventually("its new address is known", lambda: moved.address in [
+            n["address"] for n in cluster.ok("cluster", "status")["nodes"]])
+        self.equal_states(cluster)
+
+
+if __name__ == "__main__":
+    main()
