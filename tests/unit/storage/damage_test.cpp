@@ -268,6 +268,13 @@ TEST_F(damage_without_mark, only_the_last_write_can_pass_for_torn) {
   }
 }
 
+TEST_F(damage_without_mark, a_segment_is_missed_even_if_only_the_header_of_the_next_is_left) {
+  ASSERT_GE(files_.size(), 3U);
+  ASSERT_TRUE(disk_.unlink(files_[files_.size() - 2]));
+  disk_.zero(files_.back(), sector, disk_.content(files_.back()).size() - sector);
+  EXPECT_TRUE(is_reported(disk_));
+}
+
 /// Two logs that are the same up to a point and then hold other payloads at the same places.
 class damage_by_a_fork : public testing::Test {
  protected:
