@@ -128,6 +128,10 @@ struct admin_request {
   origin from;
   frame_ptr frame;
 };
+/// A member says that this node is not one any more.
+struct removed_notice {
+  node_id from;
+};
 struct lease_frame {
   node_id from;
   frame_ptr frame;
@@ -155,6 +159,7 @@ struct persist_request {
   std::optional<snapshot> snap;
   std::vector<entry> entries;
   std::optional<hard_state> hard;
+  bool commit_matters = false;  // the commit index in `hard` must be durable too, not only a hint
 };
 /// Entries up to `through` are covered by a durable snapshot and may go.
 struct compact_request {
@@ -273,6 +278,7 @@ BLIXARD_LOCAL_MESSAGE(raft_frames)
 BLIXARD_LOCAL_MESSAGE(proposals)
 BLIXARD_LOCAL_MESSAGE(reads)
 BLIXARD_LOCAL_MESSAGE(admin_request)
+BLIXARD_LOCAL_MESSAGE(removed_notice)
 BLIXARD_LOCAL_MESSAGE(lease_frame)
 BLIXARD_LOCAL_MESSAGE(persisted)
 BLIXARD_LOCAL_MESSAGE(applied_up_to)

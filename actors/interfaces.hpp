@@ -70,6 +70,9 @@ using raft_actor = caf::typed_actor<
     caf::reacts_to<admin_request>,
     // A node asks whether it may go on running VMs; granted after a quorum confirmed our term.
     caf::reacts_to<lease_frame>,
+    // A member says that this node has left the cluster; believed when a majority says so for a
+    // while.
+    caf::reacts_to<removed_notice>,
     // From node-state: who can hold a lease.
     caf::reacts_to<leaseholders>,
     // From the WAL: a snapshot is durable; the log before it may be compacted.

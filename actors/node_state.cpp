@@ -110,6 +110,12 @@ void node_state::note_changes(const state::changes& c) {
 void node_state::add_members(pb::Answer& answer) const {
   auto& joined = *answer.mutable_joined();
   joined.set_cluster_id(facts_.cluster.value());
+  // The leader may not have registered itself yet: whoever joins must find it all the same.
+  if (machine_.node(facts_.self) == nullptr) {
+    auto& m = *joined.add_members();
+    m.set_node(facts_.self.value());
+    m.set_address(self_->address());
+  }
   machine_.inventory()->nodes.for_each([&](const state::node_usage& n) {
     if (n.facts->state() == pb::NODE_LEFT) return;
     auto& m = *joined.add_members();

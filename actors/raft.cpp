@@ -81,7 +81,10 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
-      metrics_(*facts.registry) {}
+      metrics_(*facts.registry) {
+  for (const auto& e : disk.entries)
+    if (e.kind == entry_kind::conf && e.index > disk.hard.commit) open_confs_.push_back(e.index);
+}
 
 raft_driver::behavior_type raft_driver::make_behavior() {
   return {
@@ -94,6 +97,7 @@ raft_driver::behavior_type raft_driver::make_behavior() {
       [this](tick_atom) { on_tick(); },
       [this](const admin_request& request) { administer(request); },
       [this](const lease_frame& f) { renew_lease(f); },
+      [this](const removed_notice& n) { told_removed(n.from); },
       [this](leaseholders& l) { leases_.set_nodes(std::move(l.list)); },
       [this](snapshot_stored& s) { snapshot_is_stored(s); },
       [this](stop_atom) { stop(); },
@@ -121,6 +125,7 @@ slice raft_driver::keep(slice data, std::size_t arrived_bytes) {
 
 void raft_driver::receive(const raft_frames& in) {
   const auto arrived = wire_bytes(in.frames);
+  if (!core_.configuration().contains(in.from)) tell_removed(in.from);
   for (const auto& f : in.frames) {
     auto decoded = raft::decode(f->body());
     if (!decoded || decoded->msg.from != in.from) {
@@ -132,6 +137,7 @@ void raft_driver::receive(const raft_frames& in) {
     if (m.from == core_.lead() && !core_.is_leader()) {
       if (leader_contact_ns_ != 0) metrics_.heartbeat_gap.observe(now() - leader_contact_ns_);
       leader_contact_ns_ = now();
+      notices_.clear();
     }
     if (m.type == raft::message_type::snapshot)
       receive_chunk(*decoded);
@@ -289,6 +295,13 @@ void raft_driver::persist(raft::output& out) {
     last_ = std::max(last_, out.snapshot->index);
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
+  // A restarted node must know of every configuration that it ever acted by, also after a power
+  // cut: the commit index of a configuration entry is no mere hint.
+  for (const auto& e : out.entries)
+    if (e.kind == entry_kind::conf) open_confs_.push_back(e.index);
+  if (out.hard)
+    request.commit_matters =
+        std::erase_if(open_confs_, [&](log_index i) { return i <= out.hard->commit; }) != 0;
   request.entries = std::move(out.entries);
   request.hard = out.hard;
   send(to_.wal, std::move(request));

@@ -126,6 +126,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   void renew_lease(const lease_frame& f);
   void grant(const std::vector<lease_request>& list);
   void declare_down();
+  void tell_removed(node_id node);
+  void told_removed(node_id by);
   void stop();
 
   const links& to_;
@@ -160,7 +162,8 @@ class raft_driver final : public hosted<raft_actor::base> {
       waiting_grants_;  // applied_ >= index
   log_index last_conf_handed_;
   log_index last_conf_proposed_;
-  log_index last_;  // of the log
+  std::vector<log_index> open_confs_;  // configuration entries whose commit is not on the disk yet
+  log_index last_;                     // of the log
   bool was_member_ = false;
 
   state::lease_table leases_;
@@ -168,6 +171,12 @@ class raft_driver final : public hosted<raft_actor::base> {
   std::unordered_map<node_id, incoming_snapshot> snapshots_in_;
   bool taking_snapshot_ = false;
   std::vector<origin> snapshot_askers_;
+  std::unordered_map<node_id, std::uint64_t> told_at_ns_;  // notices sent, to whom and when
+  struct notice_span {
+    std::uint64_t first_ns = 0;
+    std::uint64_t last_ns = 0;
+  };
+  std::unordered_map<node_id, notice_span> notices_;  // received, by whom
   struct {
     origin from;
     node_id target;

@@ -13,6 +13,8 @@ namespace {
 // A learner becomes a voter when it is this close to the leader: it would not slow commits down.
 constexpr std::uint64_t promote_lag_entries = 100;
 constexpr std::uint64_t transfer_patience_ns = 5'000'000'000;
+constexpr std::uint64_t notice_every_ns = 500'000'000;
+constexpr std::uint64_t notice_span_ns = 2'000'000'000;
 
 std::int64_t unix_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -193,6 +195,35 @@ void raft_driver::declare_down() {
     left.mutable_node_left()->set_node(n.id.value());
     (void)core_.propose(to_slice(left));
   }
+}
+
+// A node that was removed while it was down campaigns for ever: the others tell it, now and then.
+void raft_driver::tell_removed(node_id node) {
+  if (!node || applied_ < last_conf_handed_ || core_.configuration().voters.empty() ||
+      leases_.knows(node))
+    return;
+  auto& last = told_at_ns_[node];
+  if (last != 0 && now() - last < notice_every_ns) return;
+  last = now();
+  outgoing_.frames.push_back(
+      {node, false,
+       frame::make({.kind = frame_kind::removed, .cls = priority::high, .target = node}, slice{})});
+  schedule_flush();
+}
+
+// Believed when a majority of the configuration that this node last knew has said so for a while
+// and no leader was heard meanwhile: one member that lags behind cannot send a node away.
+void raft_driver::told_removed(node_id by) {
+  const auto& conf = core_.configuration();
+  if (!was_member_ || !conf.is_voter(by)) return;
+  auto& span = notices_[by];
+  if (span.first_ns == 0) span.first_ns = now();
+  span.last_ns = now();
+  std::size_t sure = 0;
+  for (const auto& [id, n] : notices_)
+    if (n.last_ns - n.first_ns >= notice_span_ns && now() - n.last_ns < notice_span_ns) ++sure;
+  if (sure * 2 >= conf.voters.size() && sure > 0)
+    options_.fatal(13, "this node was removed from the cluster while it was away");
 }
 
 void raft_driver::stop() {

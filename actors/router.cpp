@@ -31,6 +31,7 @@ bool is_request(frame_kind k) noexcept {
     case frame_kind::answer:
     case frame_kind::lease:
     case frame_kind::lease_grant:
+    case frame_kind::removed:
       return false;
   }
   return false;
@@ -106,6 +107,7 @@ std::uint64_t router::now() const noexcept { return loop_ != nullptr ? loop_->no
 // ---------------------------------------------------------------- in
 
 void router::receive(inbound& in) {
+  if (in.peer) heard_on_[in.peer] = in.connection;
   for (auto& f : in.frames) enter({in.connection, in.peer, std::move(f)});
   schedule_drain();
 }
@@ -193,6 +195,9 @@ void router::dispatch(arrival& a, collected& out) {
       dispatch_request(from, std::move(a.frame), out);
       break;
     }
+    case frame_kind::removed:
+      send(to_.raft, removed_notice{a.peer});
+      break;
     case frame_kind::hello:
       invalid_count_.add();
       break;
@@ -256,6 +261,7 @@ void router::to_leader(const origin& from, frame_ptr frame, collected& out) {
     case frame_kind::answer:
     case frame_kind::lease:
     case frame_kind::lease_grant:
+    case frame_kind::removed:
       break;
   }
 }
@@ -385,7 +391,11 @@ void router::send_to_peers(const to_peers& out) {
   if (io_ == nullptr) return;
   for (const auto& f : out.frames) {
     const auto channel = f.bulk ? net::channel::bulk : net::channel::main;
-    (void)io_->send_to(f.to, channel, f.frame, supersede_key(f));
+    if (io_->send_to(f.to, channel, f.frame, supersede_key(f))) continue;
+    // Who has left is no peer any more, but can be told so on the connection that it made.
+    if (f.frame->header().kind != frame_kind::removed) continue;
+    if (const auto it = heard_on_.find(f.to); it != heard_on_.end())
+      (void)io_->send(it->second, f.frame);
   }
 }
 
@@ -414,6 +424,8 @@ void router::closed(const connection_closed& c) {
     admission_.drop(c.connection, now());
     return;
   }
+  if (const auto it = heard_on_.find(c.peer); it != heard_on_.end() && it->second == c.connection)
+    heard_on_.erase(it);
   // What was forwarded over it may or may not have happened.
   for (auto it = forwarded_.begin(); it != forwarded_.end();) {
     if (it->second.via != c.peer) {

@@ -111,6 +111,7 @@ class router final : public hosted<router_actor::base> {
   std::unordered_map<request_id, std::pair<caf::strong_actor_ptr, request_id>> local_;
   std::deque<held> held_;
   std::unordered_map<node_id, std::string> members_;
+  std::unordered_map<node_id, connection_id> heard_on_;  // where a peer's frames came in last
   std::vector<metrics::registry::binding> bindings_;
   metrics::counter forwarded_count_;
   metrics::counter overloaded_count_;

@@ -38,6 +38,7 @@ class wal final : public wal_actor::base {
   std::vector<persist_request> pending_;
   std::vector<storage::persist_batch> batches_;
   bool sync_queued_ = false;
+  std::uint64_t hint_flushed_ns_ = 0;
   std::uint64_t written_bytes_ = 0;
   std::uint64_t written_entries_ = 0;
   metrics::histogram sync_duration_;

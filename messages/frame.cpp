@@ -51,7 +51,7 @@ std::optional<frame_header> decode_header(std::span<const std::byte> bytes) noex
   const auto cls = get<std::uint8_t>(bytes, 6);
   const auto flags = get<std::uint8_t>(bytes, 7);
   if (kind < static_cast<std::uint8_t>(frame_kind::hello) ||
-      kind > static_cast<std::uint8_t>(frame_kind::admin) || cls >= priority_count || flags != 0)
+      kind > static_cast<std::uint8_t>(frame_kind::removed) || cls >= priority_count || flags != 0)
     return std::nullopt;
   return frame_header{.kind = static_cast<frame_kind>(kind),
                       .cls = static_cast<priority>(cls),

@@ -41,6 +41,7 @@ enum class frame_kind : std::uint8_t {
   lease_grant = 9,  // pb::LeaseGrant, leader to node
   admin =
       10,  // pb::AdminRequest: membership, transfer, snapshot; handled by the leader's raft actor
+  removed = 11,  // no body, member to a node that it knows to have left the cluster
 };
 
 /// The fixed part of a frame. Host representation; see `encode` / `decode` for the layout.

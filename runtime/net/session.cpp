@@ -27,6 +27,7 @@ bool wants_answer(frame_kind k) noexcept {
     case frame_kind::answer:
     case frame_kind::lease:
     case frame_kind::lease_grant:
+    case frame_kind::removed:
       return false;
   }
   return false;
@@ -59,6 +60,8 @@ struct fault_names {
       return {"net.send.lease_grant", "net.recv.lease_grant"};
     case frame_kind::admin:
       return {"net.send.admin", "net.recv.admin"};
+    case frame_kind::removed:
+      return {"net.send.removed", "net.recv.removed"};
   }
   return {};
 }

@@ -53,6 +53,9 @@ class lease_table {
   /// The nodes of the replicated state; replaces what was known.
   void set_nodes(std::vector<leaseholder> nodes) { nodes_ = std::move(nodes); }
 
+  /// Whether the replicated state has that node, and has not seen it leave.
+  [[nodiscard]] bool knows(node_id node) const noexcept { return find(node) != nullptr; }
+
   /// Whether `incarnation` of `node` may have its lease extended now; if so, counts the grant from
   /// `now_ns`. Precondition: rule 1 holds.
   [[nodiscard]] bool grant(node_id node, std::uint64_t incarnation, std::uint64_t now_ns) {

@@ -74,6 +74,7 @@ class raft_stub final : public raft_actor::base {
             [](tick_atom) {},
             [](const admin_request&) {},
             [](const lease_frame&) {},
+            [](const removed_notice&) {},
             [](const leaseholders&) {},
             [](const snapshot_stored&) {},
             [](stop_atom) {}};
