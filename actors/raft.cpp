@@ -7,7 +7,6 @@
 namespace blixard::actors {
 namespace {
 
-using metrics::metric;
 
 priority class_of(raft::message_type t) noexcept {
   switch (t) {
