@@ -7,7 +7,6 @@
 namespace blixard::actors {
 namespace {
 
-
 priority class_of(raft::message_type t) noexcept {
   switch (t) {
     case raft::message_type::append:
