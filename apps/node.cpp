@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include <caf/actor_registry.hpp>
@@ -379,7 +380,15 @@ int node::wait_for_stop() {
     repl::mailbox_port port{[this](const repl::request& r, repl::mailbox_port::answer_fn done) {
       caf::anon_send(repl_, actors::repl_request{r, std::move(done)});
     }};
-    return repl::run_shell(port, {});
+    // A signal ends the shell: it is seen here and taken, so that only a second one is abrupt.
+    const int signals = signalfd(-1, &signals_, SFD_NONBLOCK | SFD_CLOEXEC);
+    repl::shell_options options;
+    options.stop_fd = signals;
+    const int code = repl::run_shell(port, options);
+    signalfd_siginfo info{};
+    const bool told_to_stop = read(signals, &info, sizeof info) == sizeof info;
+    close(signals);
+    return told_to_stop ? 0 : code;
   }
   int signal = 0;
   sigwait(&signals_, &signal);
