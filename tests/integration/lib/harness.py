@@ -331,14 +331,15 @@ class Case(unittest.TestCase):
               f"{os.path.abspath(sys.argv[0])} {type(self).__name__}.{self._testMethodName}",
               file=sys.stderr, flush=True)
 
-    def cluster(self, size, *flags, env=None):
-        """A cluster of `size` voters, each started with these flags, on the process backend."""
+    def cluster(self, size, *flags, each=(), env=None):
+        """A cluster of `size` voters on the process backend, all started with `flags`, and the i-th
+        with the i-th list of `each` too."""
         if "--backend" not in flags:
             flags = ("--backend", "process", *flags)
         cluster = Cluster(self.folder, flags, env)
         self.clusters.append(cluster)
-        for _ in range(size):
-            cluster.add()
+        for i in range(size):
+            cluster.add(*(each[i] if i < len(each) else ()))
         return cluster.wait_ready().wait_voters()
 
 
