@@ -60,7 +60,7 @@ class core {
 
   /// As propose(), for a configuration change. One change is in flight at a time, and none before
   /// the leader committed in its term; a change that is refused becomes an empty normal entry (look
-  /// at conf_pending() or at the committed entry's kind).
+  /// at log().at(index).kind tells).
   tl::expected<log_index, refusal> propose_conf(const conf_change& change);
 
   /// A message from a peer. The entries are moved out of `m`. Errors: unknown_peer for answers of
@@ -154,6 +154,9 @@ class core {
   // core_election.cpp
   [[nodiscard]] std::uint32_t draw_timeout();
   [[nodiscard]] bool may_campaign() const;
+  [[nodiscard]] bool uses_leases() const noexcept {
+    return config_.reads == read_mode::lease && config_.check_quorum;
+  }
   [[nodiscard]] bool in_lease() const noexcept;
   [[nodiscard]] blixard::term next_term() const;
   void start_prevote();
@@ -239,6 +242,8 @@ class core {
   raft::role role_ = raft::role::follower;
   node_id lead_;
   std::uint64_t now_ = 1;  // ticks since the start; 0 means never
+  // With lease reads: no vote before this tick, since a leader may count on it.
+  std::uint64_t promised_until_ = 0;
   std::uint32_t election_elapsed_ = 0;
   std::uint32_t heartbeat_elapsed_ = 0;
   std::uint32_t election_timeout_ = 0;

@@ -24,6 +24,7 @@ bool core::may_campaign() const {
 }
 
 bool core::in_lease() const noexcept {
+  if (now_ < promised_until_) return true;
   return config_.check_quorum && lead_ && election_elapsed_ < config_.election_min_ticks;
 }
 
@@ -102,9 +103,8 @@ void core::record_vote(node_id from, bool granted) {
 void core::on_vote_request(const message& m) {
   const bool pre = m.type == message_type::prevote;
   const bool free = vote_ == m.from || (!vote_ && !lead_) || (pre && m.term > term_);
-  // After a restart we may have promised a lease that we forgot (config::restart_grace_ticks).
-  const bool grace = !m.force && now_ <= config_.restart_grace_ticks;
-  const bool grant = free && !grace && log_.is_up_to_date(m.log_term, m.log_index);
+  const bool promised = !m.force && now_ < promised_until_;
+  const bool grant = free && !promised && log_.is_up_to_date(m.log_term, m.log_index);
   if (grant && !pre) {
     election_elapsed_ = 0;
     if (vote_ != m.from) gate_.vote_changed();
@@ -194,6 +194,7 @@ void core::follow(node_id lead) {
   if (role_ != raft::role::follower) become_follower(term_, lead);
   lead_ = lead;
   election_elapsed_ = 0;
+  if (uses_leases()) promised_until_ = now_ + config_.election_min_ticks;
 }
 
 void core::become_leader() {
@@ -240,8 +241,7 @@ void core::finish_transfer_if_caught_up(const progress& p) {
 
 void core::forget_leader() {
   // With lease reads our promise to the leader is what makes them right.
-  const bool bound = config_.reads == read_mode::lease && config_.check_quorum;
-  if (!is_leader() && !bound) lead_ = {};
+  if (!is_leader() && !uses_leases()) lead_ = {};
 }
 
 }  // namespace blixard::raft

@@ -69,7 +69,7 @@ void core::answer_read(const waiting_read& read) {
 // A quorum heard from us so recently that none of them votes for another leader yet, whatever the
 // clocks do within the declared drift. Both ends of the interval are counted in full ticks.
 bool core::lease_valid() const {
-  if (config_.reads != read_mode::lease || !config_.check_quorum || timeout_now_sent_) return false;
+  if (!uses_leases() || timeout_now_sent_) return false;
   const std::uint64_t since = tracker_.quorum_of(
       [&](const progress& p) { return p.id == config_.id ? now_ : p.confirmed_at; });
   if (since == 0 || since > now_) return false;
@@ -78,7 +78,7 @@ bool core::lease_valid() const {
 }
 
 void core::send_heartbeats() {
-  const bool dated = config_.reads == read_mode::lease && config_.check_quorum;
+  const bool dated = uses_leases();
   const bool fresh = round_wanted_ || dated || removal_;
   if (fresh) ++round_;
   round_wanted_ = false;

@@ -52,9 +52,6 @@ struct config {
   read_mode reads = read_mode::safe;
   /// Lease reads: how much faster or slower clocks may run against each other, in percent.
   std::uint32_t clock_drift_percent = 10;
-  /// Lease reads: a restarted node grants no votes for so many ticks, since it may have promised a
-  /// lease that it forgot. 0: whoever starts nodes guarantees that a restart takes longer.
-  std::uint32_t restart_grace_ticks = 0;
   std::uint32_t max_inflight_msgs = 256;    // unacknowledged appends per peer
   std::uint64_t max_inflight_bytes = 0;     // payload bytes in them
   std::uint64_t max_msg_bytes = 1 << 20;    // payload bytes per append; one entry always fits
