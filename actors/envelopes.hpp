@@ -141,6 +141,10 @@ struct persisted {
   persist_seq seq;
   std::uint64_t sync_ns = 0;  // how long write and fdatasync took
 };
+/// The WAL could not write for want of space, or can again.
+struct disk_space {
+  bool full = false;
+};
 /// Node-state applied everything up to `index`.
 struct applied_up_to {
   log_index index;
@@ -281,6 +285,7 @@ BLIXARD_LOCAL_MESSAGE(admin_request)
 BLIXARD_LOCAL_MESSAGE(removed_notice)
 BLIXARD_LOCAL_MESSAGE(lease_frame)
 BLIXARD_LOCAL_MESSAGE(persisted)
+BLIXARD_LOCAL_MESSAGE(disk_space)
 BLIXARD_LOCAL_MESSAGE(applied_up_to)
 BLIXARD_LOCAL_MESSAGE(leaseholders)
 BLIXARD_LOCAL_MESSAGE(persist_request)

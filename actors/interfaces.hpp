@@ -64,6 +64,9 @@ using raft_actor = caf::typed_actor<
     caf::reacts_to<reads>,
     // From node-state: progress of apply, and the VM counts for the published page.
     caf::reacts_to<applied_up_to>,
+    // HIGH, from the WAL: while the disk is full, commands are refused and leadership is handed
+    // over.
+    caf::reacts_to<disk_space>,
     // HIGH, INTERNAL: one tick of logical time.
     caf::reacts_to<tick_atom>,
     // Join, remove, transfer, snapshot.

@@ -92,6 +92,7 @@ raft_driver::behavior_type raft_driver::make_behavior() {
       [this](flush_atom) { flush(); },
       [this](reads& list) { collect_reads(list); },
       [this](const applied_up_to& a) { applied(a); },
+      [this](const disk_space& d) { disk_changed(d); },
       [this](tick_atom) { on_tick(); },
       [this](const admin_request& request) { administer(request); },
       [this](const lease_frame& f) { renew_lease(f); },
@@ -154,6 +155,11 @@ void raft_driver::propose(proposals& list) {
                           "try again after the time it names");
       e.retry_after_ms = 50;
       answer(p.from, e);
+      continue;
+    }
+    if (disk_full_ && core_.is_leader()) {
+      answer(p.from, make_error(errc::disk_full, "the leader's disk is full; nothing was done",
+                                "free space in its data directory; reads are served"));
       continue;
     }
     const auto index = core_.propose(keep(p.frame->body(), arrived));
@@ -222,6 +228,7 @@ void raft_driver::on_tick() {
   if (core_.is_leader()) leader_contact_ns_ = now();
   pump_snapshots();
   if (++ticks_ % 10 == 0) {
+    if (disk_full_) hand_over();
     promote_learners();
     declare_down();
     publish_view();

@@ -128,6 +128,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   void declare_down();
   void tell_removed(node_id node);
   void told_removed(node_id by);
+  void disk_changed(const disk_space& d);
+  void hand_over();
   void stop();
 
   const links& to_;
@@ -138,6 +140,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   raft::output out_;
   bool flush_scheduled_ = false;
   bool stopping_ = false;
+  bool disk_full_ = false;
   std::uint64_t ticks_ = 0;
   node_id known_leader_;
   blixard::term known_term_;

@@ -226,10 +226,19 @@ void raft_driver::told_removed(node_id by) {
     options_.fatal(13, "this node was removed from the cluster while it was away");
 }
 
+void raft_driver::disk_changed(const disk_space& d) {
+  disk_full_ = d.full;
+  if (d.full) hand_over();
+}
+
 void raft_driver::stop() {
   stopping_ = true;
-  if (!core_.is_leader()) return;
-  // The voter that is furthest ahead takes over without waiting for an election timeout.
+  hand_over();
+}
+
+// The voter that is furthest ahead takes over without waiting for an election timeout.
+void raft_driver::hand_over() {
+  if (!core_.is_leader() || transfer_.target) return;
   node_id best;
   log_index match;
   for (const auto& p : core_.status().peers) {

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <chrono>
+
 #include "runtime/net/loop.hpp"
 
 namespace blixard::actors {
@@ -71,7 +73,17 @@ void wal::write_and_sync() {
     commit_matters = commit_matters || p.commit_matters;
   }
   const auto started = net::monotonic_ns();
-  if (!check(disk_->write(batches_))) return;
+  if (auto written = disk_->write(batches_);
+      !written && written.error().code == storage::storage_errc::no_space) {
+    wait_for_space();
+    return;
+  } else if (!check(written)) {
+    return;
+  }
+  if (std::exchange(full_, false)) {
+    spdlog::info("the disk has space again");
+    send<caf::message_priority::high>(to_.raft, disk_space{false});
+  }
   if (must_sync && !check(disk_->sync())) return;
   const auto now = net::monotonic_ns();
   const auto took = now - started;
@@ -84,7 +96,20 @@ void wal::write_and_sync() {
   send<caf::message_priority::high>(to_.raft, persisted{last, took});
   if (must_sync) account(took, entries);
   // The next segment is made ready in slices while nothing waits; raft has been told already.
-  if (auto more = disk_->prepare(); !more) (void)check(tl::make_unexpected(more.error()));
+  // Without space for it the next write says so.
+  if (auto more = disk_->prepare(); !more && more.error().code != storage::storage_errc::no_space)
+    (void)check(tl::make_unexpected(more.error()));
+}
+
+// Nothing of a refused write is on the disk: all of it is tried again, and nothing is acknowledged
+// meanwhile. Raft hands leadership over and refuses commands; reads go on.
+void wal::wait_for_space() {
+  if (!std::exchange(full_, true)) {
+    spdlog::error("the disk is full: commands are refused until there is space");
+    send<caf::message_priority::high>(to_.raft, disk_space{true});
+  }
+  sync_queued_ = true;
+  delayed_send(this, std::chrono::milliseconds(200), sync_atom::value);
 }
 
 void wal::account(std::uint64_t sync_ns, std::size_t entries) {

@@ -29,6 +29,7 @@ class wal final : public wal_actor::base {
   void write_and_sync();
   void store_snapshot_of(store_snapshot& request);
   void compact(const compact_request& request);
+  void wait_for_space();
   [[nodiscard]] bool check(const storage::result<void>& r);
   void account(std::uint64_t sync_ns, std::size_t entries);
 
@@ -38,6 +39,7 @@ class wal final : public wal_actor::base {
   std::vector<persist_request> pending_;
   std::vector<storage::persist_batch> batches_;
   bool sync_queued_ = false;
+  bool full_ = false;
   std::uint64_t hint_flushed_ns_ = 0;
   std::uint64_t written_bytes_ = 0;
   std::uint64_t written_entries_ = 0;

@@ -1,8 +1,8 @@
 // Actors that only write down what they got, and a system whose scheduler the test steps.
 #pragma once
 
-#include <caf/actor_system.hpp>
 #include <caf/actor_registry.hpp>
+#include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
@@ -28,6 +28,7 @@ struct record {
   std::vector<committed> commits;
   std::vector<ready_reads> evaluated;
   std::vector<persisted> acknowledged;
+  std::vector<bool> disk_full;
 };
 
 class router_stub final : public router_actor::base {
@@ -69,6 +70,7 @@ class raft_stub final : public raft_actor::base {
             },
             [this](const persisted& m) { r_.acknowledged.push_back(m); },
             [](flush_atom) {},
+            [this](const disk_space& d) { r_.disk_full.push_back(d.full); },
             [this](const reads& m) { r_.read_batches.push_back(m); },
             [](const applied_up_to&) {},
             [](tick_atom) {},

@@ -41,6 +41,32 @@ TEST(wal_actor, requests_that_queued_up_share_one_sync_and_are_acknowledged_toge
   EXPECT_EQ(n.seen.acknowledged.front().seq, persist_seq{50});
 }
 
+TEST(wal_actor, a_full_disk_is_waited_for_and_nothing_is_acknowledged_meanwhile) {
+  wal_node n;
+  n.disk.fail_write(1, ENOSPC);
+  n.persist(1, 1);
+  n.run();
+  EXPECT_EQ(n.seen.disk_full, std::vector<bool>{true});
+  EXPECT_TRUE(n.seen.acknowledged.empty());
+  n.persist(2, 2);
+  auto& time = dynamic_cast<caf::scheduler::test_coordinator&>(n.system.scheduler());
+  time.advance_time(std::chrono::milliseconds(250));
+  n.run();
+  EXPECT_EQ(n.seen.disk_full, (std::vector<bool>{true, false}));
+  ASSERT_EQ(n.seen.acknowledged.size(), 1u);
+  EXPECT_EQ(n.seen.acknowledged.front().seq, persist_seq{2});
+  EXPECT_EQ(n.fatal_code, 0);
+}
+
+TEST(wal_actor, a_failed_sync_is_fatal_at_once) {
+  wal_node n;
+  n.disk.fail_sync(1, EIO);
+  n.persist(1, 1);
+  n.run();
+  EXPECT_EQ(n.fatal_code, 12);
+  EXPECT_TRUE(n.seen.acknowledged.empty());
+}
+
 TEST(wal_actor, what_was_acknowledged_survives_a_power_cut) {
   wal_node n;
   for (std::uint64_t i = 1; i <= 20; ++i) n.persist(i, i);
