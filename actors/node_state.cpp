@@ -7,6 +7,7 @@
 #include "actors/frames.hpp"
 #include "actors/snapshot_encoder.hpp"
 #include "messages/cluster.pb.h"
+#include "runtime/base/fault.hpp"
 #include "runtime/net/loop.hpp"
 
 namespace blixard::actors {
@@ -73,7 +74,9 @@ void node_state::apply(const committed& batch) {
   auto waiting = batch.origins.begin();
   for (const auto& e : batch.entries) {
     if (e.index <= machine_.applied_index()) continue;  // a snapshot was quicker
+    (void)BLIXARD_FAULT("apply.before");
     machine_.apply(e, result_);
+    (void)BLIXARD_FAULT("apply.after");
     note_changes(result_.changed);
     answer_digests();
     if (waiting == batch.origins.end() || waiting->first != e.index) continue;

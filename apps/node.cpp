@@ -37,6 +37,7 @@
 #include "apps/version.hpp"
 #include "messages/cluster.pb.h"
 #include "metrics/exposer.hpp"
+#include "runtime/base/fault.hpp"
 #include "runtime/net/loop.hpp"
 #include "runtime/net/transport.hpp"
 #include "runtime/repl/shell.hpp"
@@ -357,11 +358,6 @@ void node::start_timers() {
 }
 
 void node::announce() {
-#ifdef BLIXARD_FAULT_POINTS
-  constexpr bool fault_points = true;
-#else
-  constexpr bool fault_points = false;
-#endif
   print_event({{"event", "ready"},
                {"id", config_.id.value()},
                {"pid", getpid()},
@@ -370,7 +366,7 @@ void node::announce() {
                {"last_index", disk_.last_index.value()},
                {"term", std::max(disk_.raft.hard.term, disk_.last_term).value()},
                {"wal_truncated_bytes", disk_.truncated_bytes},
-               {"fault_points", fault_points},
+               {"fault_points", fault::compiled_in},
                {"version", version}});
 }
 
@@ -442,6 +438,12 @@ int node::run() {
   sigaddset(&signals_, SIGTERM);
   sigaddset(&signals_, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  if (fault::compiled_in) {
+    if (auto armed = fault::arm_from_environment(config_.seed); !armed) {
+      print_event({{"event", "fatal"}, {"code", 3}, {"error", armed.error()}});
+      return static_cast<int>(exit_code::configuration);
+    }
+  }
   // Trying the accelerator takes a while: meanwhile the disk is read and the cluster joined.
   auto qemu = std::async(std::launch::async, [] { (void)vm::detect_qemu(); });
   for (auto step : {&node::open, &node::join_if_needed, &node::start_vms, &node::start_metrics}) {
