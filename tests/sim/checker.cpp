@@ -1,0 +1,180 @@
+#include "tests/sim/checker.hpp"
+
+#include <algorithm>
+
+namespace blixard::sim {
+namespace {
+
+[[noreturn]] void fail(const char* check, node_id id, const std::string& what) {
+  throw failure(check, "node " + to_string(id) + ": " + what);
+}
+
+std::string at(log_index index, term t) {
+  return "index " + to_string(index) + " of term " + to_string(t);
+}
+
+}  // namespace
+
+std::uint64_t hash_of(const entry& e) noexcept {
+  std::uint64_t h = 0xCBF29CE484222325ULL ^ static_cast<std::uint64_t>(e.kind);
+  for (const std::byte b : e.data.bytes())
+    h = (h ^ static_cast<std::uint64_t>(b)) * 0x100000001B3ULL;
+  return h;
+}
+
+// ---------------------------------------------------------------- the disk
+
+log_index durable_log::last() const noexcept {
+  for (auto i = terms.size(); i > snap.value() + 1; --i)
+    if (terms[i - 1]) return log_index{i - 1};
+  return snap;
+}
+
+bool durable_log::has(log_index index, term t) const noexcept {
+  if (index <= snap) return true;
+  return index.value() < terms.size() && terms[index.value()] == t;
+}
+
+// The order on disk and what a snapshot does to the log: RAFTLAB rule R3.
+void durable_log::take(const storage::persist_batch& batch) {
+  if (batch.snap != nullptr) {
+    const bool matches = has(batch.snap->index, batch.snap->term) && batch.snap->index > snap;
+    if (!matches) terms.clear();
+    snap = std::max(snap, batch.snap->index);
+  }
+  for (const auto& e : batch.entries) {
+    terms.resize(e.index.value());
+    terms.push_back(e.term);
+  }
+  if (batch.hard) hard = *batch.hard;
+}
+
+void durable_log::take_snapshot(const snapshot& s) { snap = std::max(snap, s.index); }
+
+void checker::recovered(node_id id, const storage::recovery& found, const durable_log& durable) {
+  if (found.corrupt) fail("durability", id, "damage after a crash: " + found.corrupt->what);
+  if (found.hard.term < durable.hard.term)
+    fail("durability", id, "the term went back to " + to_string(found.hard.term));
+  if (found.hard.term == durable.hard.term && durable.hard.vote &&
+      found.hard.vote != durable.hard.vote)
+    fail("durability", id, "the vote of term " + to_string(found.hard.term) + " was lost");
+  if (found.last_index < durable.snap)
+    fail("durability", id, "a snapshot at " + to_string(durable.snap) + " was lost");
+  for (log_index i = std::max(durable.snap, found.snap.index).next(); i <= durable.last();
+       i = i.next()) {
+    if (i > found.last_index) fail("durability", id, "lost " + at(i, durable.terms[i.value()]));
+    const auto t = found.entries[i.value() - found.entries.front().index.value()].term;
+    if (t > durable.terms[i.value()]) break;  // overwritten by a write that was not synced
+    if (t < durable.terms[i.value()])
+      fail("durability", id, "an older entry stands at " + at(i, durable.terms[i.value()]));
+  }
+}
+
+// ---------------------------------------------------------------- logs
+
+void checker::entry_written(const raft::core& core, const entry& e) {
+  const auto before = e.index.prev();
+  const known_entry now{hash_of(e),
+                        core.log().knows_term(before) ? core.log().term_at(before) : term{}};
+  const auto [it, is_new] = entries_.try_emplace({e.index, e.term}, now);
+  if (is_new) return;
+  if (it->second.hash != now.hash)
+    fail("log matching", core.id(), "two entries with " + at(e.index, e.term));
+  if (it->second.before && now.before && it->second.before != now.before)
+    fail("log matching", core.id(), "different histories below " + at(e.index, e.term));
+}
+
+void checker::committed(const raft::core& core, const entry& e) {
+  const known_commit now{e.term, hash_of(e), core.current_term()};
+  const auto [it, is_new] = committed_.try_emplace(e.index, now);
+  if (is_new) return;
+  if (it->second.entry_term != e.term || it->second.hash != now.hash)
+    fail("state machine safety", core.id(),
+         at(e.index, e.term) + " where another node applied one of term " +
+             to_string(it->second.entry_term));
+}
+
+bool checker::is_committed(log_index index, term t) const {
+  const auto it = committed_.find(index);
+  return it != committed_.end() && it->second.entry_term == t;
+}
+
+void checker::on_quorum(const raft::core& leader, const entry& e,
+                        const std::map<node_id, const durable_log*>& durable) {
+  const auto check = [&](const std::vector<node_id>& voters) {
+    if (voters.empty()) return;
+    std::size_t have = 0;
+    for (const auto id : voters)
+      if (const auto it = durable.find(id); it != durable.end() && it->second->has(e.index, e.term))
+        ++have;
+    if (2 * have > voters.size()) return;
+    fail("durable on a quorum", leader.id(),
+         at(e.index, e.term) + " is committed and durable on " + std::to_string(have) + " of " +
+             std::to_string(voters.size()));
+  };
+  check(leader.configuration().voters);
+  check(leader.configuration().outgoing);
+}
+
+// ---------------------------------------------------------------- leaders
+
+void checker::check_complete(const raft::core& leader) const {
+  for (auto it = committed_.rbegin(); it != committed_.rend(); ++it) {
+    if (it->second.committed_in >= leader.current_term()) continue;
+    if (it->first <= leader.log().base()) return;
+    if (!leader.log().matches(it->first, it->second.entry_term))
+      fail("leader completeness", leader.id(),
+           "leads term " + to_string(leader.current_term()) + " without " +
+               at(it->first, it->second.entry_term));
+    return;  // what lies below follows by Log Matching
+  }
+}
+
+void checker::after_step(const raft::core& core) {
+  if (core.commit() > core.log().last() || core.applied() > core.commit())
+    fail("state machine safety", core.id(), "applied <= commit <= last does not hold");
+  if (const auto it = released_term_.find(core.id());
+      it != released_term_.end() && core.current_term() < it->second)
+    fail("term monotone", core.id(), "back in term " + to_string(core.current_term()));
+  if (!core.is_leader()) {
+    led_.erase(core.id());
+    return;
+  }
+  const auto [leader, is_new] = leaders_.try_emplace(core.current_term(), core.id());
+  if (leader->second != core.id())
+    fail("election safety", core.id(),
+         "leads term " + to_string(core.current_term()) + ", as does " + to_string(leader->second));
+  if (is_new) check_complete(core);
+  auto& led = led_[core.id()];
+  if (led.term == core.current_term() &&
+      (core.log().last() < led.last ||
+       (led.last >= core.log().base() && core.log().term_at(led.last) != led.last_term)))
+    fail("leader append-only", core.id(), "changed its log at " + at(led.last, led.last_term));
+  led = {core.current_term(), core.log().last(), core.log().last_term()};
+}
+
+void checker::released(const raft::message& m) {
+  using raft::message_type;
+  if (m.type == message_type::prevote || m.type == message_type::prevote_resp || !m.term) return;
+  auto& newest = released_term_[m.from];
+  if (m.type != message_type::vote_resp) newest = std::max(newest, m.term);
+  node_id candidate;
+  if (m.type == message_type::vote) candidate = m.from;
+  if (m.type == message_type::vote_resp && !m.reject) candidate = m.to;
+  if (!candidate) return;
+  const auto [vote, is_new] = votes_.try_emplace({m.from, m.term}, candidate);
+  if (!is_new && vote->second != candidate)
+    fail("one vote per term", m.from,
+         "voted in term " + to_string(m.term) + " for " + to_string(vote->second) + " and " +
+             to_string(candidate));
+}
+
+void checker::applied(node_id id, log_index index, state::hash128 digest) {
+  const auto [it, is_new] = digests_.try_emplace(index, digest);
+  if (!is_new && !(it->second == digest))
+    fail("equal digests", id,
+         "at index " + to_string(index) + " " + state::to_hex(digest) + ", another node has " +
+             state::to_hex(it->second));
+}
+
+}  // namespace blixard::sim

@@ -1,0 +1,84 @@
+// Raft's safety properties (Raft figure 3) and what hangs on them, checked from outside all nodes
+// whenever one of them has done something. Knows everything, changes nothing, throws `failure`.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "messages/entry.hpp"
+#include "runtime/raft/core.hpp"
+#include "runtime/state/hash.hpp"
+#include "runtime/storage/store.hpp"
+#include "tests/sim/failure.hpp"
+
+namespace blixard::sim {
+
+/// What was synced on a node's disk, as the driver knows it: must be found after any crash.
+struct durable_log {
+  hard_state hard;
+  log_index snap;           // everything up to here is in a snapshot
+  std::vector<term> terms;  // by index; 0: not there
+
+  [[nodiscard]] log_index last() const noexcept;
+  [[nodiscard]] bool has(log_index index, term t) const noexcept;
+  void take(const storage::persist_batch& batch);
+  void take_snapshot(const snapshot& snap);
+};
+
+class checker {
+ public:
+  /// Election Safety, Leader Append-Only, Leader Completeness. After each input of a node's core.
+  void after_step(const raft::core& core);
+  /// Log Matching: every entry that enters a log, with the term of the one before it there.
+  void entry_written(const raft::core& core, const entry& e);
+  /// State Machine Safety: an entry that a node is told to apply.
+  void committed(const raft::core& core, const entry& e);
+  /// What a leader commits in its own term is durable on a quorum of each half of the
+  /// configuration. `durable` by node id.
+  void on_quorum(const raft::core& leader, const entry& e,
+                 const std::map<node_id, const durable_log*>& durable);
+  /// A message that left a node: one vote per term, terms do not shrink, also across restarts.
+  void released(const raft::message& m);
+  /// What a restart found holds what was durable.
+  void recovered(node_id id, const storage::recovery& found, const durable_log& durable);
+  /// Nodes at the same index are in the same state.
+  void applied(node_id id, log_index index, state::hash128 digest);
+
+  [[nodiscard]] log_index last_committed() const noexcept {
+    return committed_.empty() ? log_index{} : committed_.rbegin()->first;
+  }
+  [[nodiscard]] bool is_committed(log_index index, term t) const;
+
+ private:
+  struct known_entry {
+    std::uint64_t hash = 0;
+    term before;
+  };
+  struct known_commit {
+    term entry_term;
+    std::uint64_t hash = 0;
+    term committed_in;  // the term of the node that was first seen to commit it: an upper bound
+  };
+  struct led_log {
+    blixard::term term;
+    log_index last;
+    blixard::term last_term;
+  };
+
+  void check_complete(const raft::core& leader) const;
+
+  std::map<term, node_id> leaders_;
+  std::map<node_id, led_log> led_;
+  std::map<std::pair<log_index, term>, known_entry> entries_;
+  std::map<log_index, known_commit> committed_;
+  std::map<std::pair<node_id, term>, node_id> votes_;
+  std::map<node_id, term> released_term_;
+  std::map<log_index, state::hash128> digests_;
+};
+
+/// FNV-1a over an entry's kind and bytes.
+[[nodiscard]] std::uint64_t hash_of(const entry& e) noexcept;
+
+}  // namespace blixard::sim

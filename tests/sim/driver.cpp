@@ -1,0 +1,359 @@
+#include "tests/sim/driver.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/raft/codec.hpp"
+
+namespace blixard::sim {
+namespace {
+
+using raft::message_type;
+
+// As the raft actor classes and supersedes its frames.
+priority class_of(message_type t) noexcept {
+  switch (t) {
+    case message_type::append:
+    case message_type::propose:
+    case message_type::read_index:
+    case message_type::read_index_resp:
+    case message_type::transfer:
+      return priority::high;
+    case message_type::snapshot:
+      return priority::low;
+    case message_type::vote:
+    case message_type::vote_resp:
+    case message_type::prevote:
+    case message_type::prevote_resp:
+    case message_type::append_resp:
+    case message_type::heartbeat:
+    case message_type::heartbeat_resp:
+    case message_type::timeout_now:
+      return priority::critical;
+  }
+  return priority::critical;
+}
+
+std::uint64_t supersede_key(message_type t) noexcept {
+  return t == message_type::heartbeat || t == message_type::heartbeat_resp
+             ? static_cast<std::uint64_t>(t) + 1
+             : 0;
+}
+
+routing::lanes_config small_lanes() {
+  routing::lanes_config c;
+  for (auto& lane : c.lane) lane = {.max_items = 128, .max_bytes = 1 << 20, .retry_after_ms = 10};
+  return c;
+}
+
+slice joined(const std::vector<slice>& pieces) {
+  std::size_t size = 0;
+  for (const auto& p : pieces) size += p.size();
+  auto b = buffer::make(size);
+  std::size_t at = 0;
+  for (const auto& p : pieces) {
+    std::memcpy(b->data() + at, p.data(), p.size());
+    at += p.size();
+  }
+  const auto* bytes = b->data();
+  return {std::move(b), bytes, size};
+}
+
+}  // namespace
+
+driver::driver(site& where, host& world)
+    : where_(where),
+      world_(world),
+      leases_(lease_duration_ns,
+              world.common().bug == mutant::lease_without_margin ? 0 : lease_margin_ns) {
+  ++where_.starts;
+  recover();
+  note_nodes();
+}
+
+link_lanes& driver::lane(node_id to) { return lanes_.try_emplace(to, small_lanes()).first->second; }
+
+// ---------------------------------------------------------------- inputs
+
+void driver::tick() {
+  core_->tick();
+  ++ticks_;
+  if (ticks_ % 10 == 0) {
+    promote_learners();
+    declare_down();
+    place_vms();
+  }
+  register_self();
+  renew_lease();
+  run_vms();
+  flush();
+}
+
+void driver::receive(const wire& w) {
+  if (w.kind == frame_kind::lease_grant) {
+    granted(w);
+  } else if (w.kind == frame_kind::command) {
+    propose_own(w.body);
+  } else if (w.kind == frame_kind::lease) {
+    std::uint64_t words[2];
+    std::memcpy(words, w.body.data(), sizeof words);
+    const lease_request l{w.from, words[0], words[1]};
+    if (has(mutant::lease_without_quorum) && core_->is_leader())
+      grant(l);
+    else if (core_->is_leader())
+      next_round_.leases.push_back(l);
+  } else {
+    auto decoded = raft::decode(w.body);
+    if (!decoded) throw failure("codec", decoded.error().message);
+    auto& m = decoded->msg;
+    if (m.type == message_type::snapshot) {
+      auto s = *m.snapshot;
+      s.data = decoded->chunk.data;
+      m.snapshot = std::make_shared<const snapshot>(std::move(s));
+    }
+    (void)core_->step(std::move(m));  // a refusal is an old or strange message: nothing to do
+  }
+  flush();
+}
+
+void driver::request(const client_request& r) {
+  if (r.read) {
+    if (has(mutant::read_without_quorum) && core_->is_leader())
+      submit(task{.reads = {r}});
+    else
+      next_round_.queries.push_back(r);
+    return flush();
+  }
+  const auto command = has(mutant::retry_without_session) ? without_session(r.body) : r.body;
+  const auto index = core_->propose(command);
+  if (!index)
+    refuse(r);
+  else if (has(mutant::ack_before_commit))
+    world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), nullptr});
+  else
+    pending_.push_back({*index, core_->current_term(), r});
+  flush();
+}
+
+void driver::on_turn(turn what) {
+  switch (what) {
+    case turn::disk:
+      finish_disk();
+      break;
+    case turn::machine:
+      run_machine();
+      break;
+  }
+  flush();
+}
+
+void driver::change_membership(const raft::conf_change& change) {
+  if (const auto index = core_->propose_conf(change)) last_conf_proposed_ = *index;
+  flush();
+}
+
+void driver::transfer(node_id target) {
+  (void)core_->transfer(target);
+  flush();
+}
+
+void driver::propose_own(const slice& command) {
+  if (core_->is_leader()) (void)core_->propose(command);
+}
+
+void driver::refuse(const client_request& r) {
+  const auto lead = core_->lead();
+  world_.reply({r.client, r.attempt, reply_kind::not_applied,
+                lead == core_->id() ? node_id{} : lead, nullptr});
+}
+
+void driver::promote_learners() {
+  if (!core_->is_leader() || core_->configuration().learners.empty()) return;
+  for (const auto& p : core_->status().peers) {
+    if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
+    if (p.match.value() + 10 < core_->commit().value()) continue;
+    if (last_conf_proposed_ > applied_) return;  // one change at a time
+    change_membership({.changes = {{raft::conf_op::voter, p.id}}});
+    return;
+  }
+}
+
+// ---------------------------------------------------------------- output
+
+void driver::flush() {
+  start_read_round();
+  while (core_->has_output()) {
+    core_->take_output(out_);
+    hand_out(out_);
+    world_.checks().after_step(*core_);
+  }
+  world_.checks().after_step(*core_);
+}
+
+void driver::start_read_round() {
+  if (next_round_.queries.empty() && next_round_.leases.empty()) return;
+  const auto context = ++last_context_;
+  if (!core_->is_leader() || !core_->read_index(context)) {
+    for (const auto& q : next_round_.queries) refuse(q);
+    next_round_ = {};
+    return;
+  }
+  rounds_.emplace(context, std::exchange(next_round_, {}));
+}
+
+void driver::hand_out(raft::output& out) {
+  if (out.soft) role_changed();
+  for (const auto& e : out.entries) world_.checks().entry_written(*core_, e);
+  if (out.seq) persist(out);
+  for (auto& m : out.messages) send_message(m);
+  if (out.snapshot) {
+    handed_ = std::max(handed_, out.snapshot->index);
+    snapshot_index_ = out.snapshot->index;
+    while (!pending_.empty() && pending_.front().index <= out.snapshot->index) {
+      const auto& p = pending_.front();
+      world_.reply({p.from.client, p.from.attempt, reply_kind::unknown, {}, nullptr});
+      pending_.pop_front();
+    }
+    submit(task{.install = out.snapshot});
+  }
+  if (!out.committed.empty()) hand_committed(out);
+  finish_reads(out);
+  if (out.conf) {
+    const bool member = out.conf->contains(core_->id());
+    removed_ = was_member_ && !member;
+    was_member_ = was_member_ || member;
+  }
+}
+
+void driver::role_changed() {
+  const auto role = core_->role();
+  world_.trace("role", where_.id, static_cast<std::uint64_t>(role), core_->current_term().value());
+  if (role == raft::role::leader && known_role_ != raft::role::leader) {
+    constexpr auto all = lease_duration_ns + lease_margin_ns;
+    leases_.lead(has(mutant::lease_forgotten_by_leader) ? local_now() - all : local_now());
+  }
+  if (role != raft::role::leader && known_role_ == raft::role::leader) {
+    leases_.stop_leading();
+    for (const auto& [context, r] : rounds_)
+      for (const auto& q : r.queries) refuse(q);
+    rounds_.clear();
+    waiting_grants_.clear();
+    if (has(mutant::fail_when_unknown)) {
+      for (const auto& p : pending_) refuse(p.from);
+      pending_.clear();
+    }
+  }
+  known_role_ = role;
+}
+
+void driver::persist(raft::output& out) {
+  persist_job job{.seq = out.seq, .must_sync = out.must_sync, .snap = out.snapshot};
+  job.entries = out.entries;
+  if (!has(mutant::hard_state_not_written) || !out.entries.empty()) job.hard = out.hard;
+  submitted_ = out.seq;
+  submit(disk_job{.persist = std::move(job)});
+}
+
+void driver::send_message(raft::message& m) {
+  if (has(mutant::vote_for_everybody) && m.type == message_type::vote_resp) m.reject = false;
+  if (has(mutant::commit_hint_unclamped) && m.type == message_type::heartbeat)
+    m.commit = core_->commit();
+  std::vector<slice> pieces;
+  raft::encode(m, pieces);
+  gated_frame f{m.after,
+                {.from = where_.id,
+                 .to = m.to,
+                 .kind = frame_kind::raft,
+                 .cls = class_of(m.type),
+                 .key = supersede_key(m.type),
+                 .body = joined(pieces)},
+                {}};
+  f.head.type = m.type;
+  f.head.from = m.from;
+  f.head.to = m.to;
+  f.head.term = m.term;
+  f.head.reject = m.reject;
+  const bool is_snapshot = m.type == message_type::snapshot;
+  const auto to = m.to;
+  if (f.after.value() == 0 || f.after <= durable_ || has(mutant::gate_ignored))
+    release(std::move(f));
+  else
+    gated_.push_back(std::move(f));
+  // The transport took it; whether it arrives shows in what the follower answers.
+  if (is_snapshot) (void)core_->report(to, raft::report_kind::snapshot_ok);
+}
+
+void driver::release(gated_frame&& f) {
+  world_.checks().released(f.head);
+  post(std::move(f.frame));
+}
+
+void driver::post(wire w) {
+  const auto to = w.to;
+  const auto bytes = w.body.size();
+  const auto cls = w.cls;
+  const auto key = w.key;
+  (void)lane(to).push(cls, std::move(w), bytes, key);  // refused is lost: raft sends it again
+  world_.transmit(where_.id, to);
+}
+
+void driver::release_gated() {
+  while (!gated_.empty() && gated_.front().after <= durable_) {
+    release(std::move(gated_.front()));
+    gated_.pop_front();
+  }
+}
+
+void driver::hand_committed(raft::output& out) {
+  task t;
+  for (const auto& e : out.committed) {
+    world_.checks().committed(*core_, e);
+    if (core_->is_leader() && e.term == core_->current_term()) world_.leader_commits(*core_, e);
+    if (e.kind == entry_kind::conf) last_conf_handed_ = e.index;
+    while (!pending_.empty() && pending_.front().index <= e.index) {
+      const auto& p = pending_.front();
+      if (p.index == e.index && p.term == e.term)
+        t.origins.emplace_back(e.index, p.from);
+      else
+        refuse(p.from);  // another leader's entry stands where this one would have been
+      pending_.pop_front();
+    }
+  }
+  handed_ = out.committed.back().index;
+  t.committed = std::move(out.committed);
+  out.committed = {};
+  submit(std::move(t));
+}
+
+void driver::finish_reads(const raft::output& out) {
+  for (const auto& r : out.reads) {
+    const auto it = rounds_.find(r.context);
+    if (it == rounds_.end()) continue;
+    auto done = std::move(it->second);
+    rounds_.erase(it);
+    if (!done.queries.empty()) waiting_reads_.emplace_back(r.index, std::move(done.queries));
+    if (applied_ >= r.index)
+      for (const auto& l : done.leases) grant(l);
+    else if (!done.leases.empty())
+      waiting_grants_.emplace_back(r.index, std::move(done.leases));
+  }
+  release_reads();
+}
+
+void driver::release_reads() {
+  while (!waiting_reads_.empty() && waiting_reads_.front().first <= handed_) {
+    submit(task{.reads = std::move(waiting_reads_.front().second)});
+    waiting_reads_.pop_front();
+  }
+}
+
+void driver::maybe_take_snapshot() {
+  if (taking_snapshot_) return;
+  if (applied_.value() < snapshot_index_.value() + world_.common().snapshot_entries) return;
+  // Its configuration must be the one at its index, which is what was handed out.
+  if (applied_ < last_conf_handed_) return;
+  taking_snapshot_ = true;
+  submit(task{.take_snapshot = core_->configuration()});
+}
+
+}  // namespace blixard::sim

@@ -1,0 +1,183 @@
+// One whole node: Raft core, store on a simulated disk, lanes to its peers, state machine, leases.
+//
+// The same duties in the same order as actors/raft.cpp, actors/wal.cpp, actors/node_state.cpp and
+// actors/vm.cpp; what is asynchronous there (disk, state machine) is a turn that the world
+// schedules here. Mutants (options.hpp) are planted in this file's code, never in the product's.
+//
+//   receive / request / tick --> core --> disk jobs   --(turn::disk)----> persisted, gated frames
+//                                    '--> machine tasks -(turn::machine)-> applied, replies
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "runtime/raft/core.hpp"
+#include "runtime/routing/lanes.hpp"
+#include "runtime/state/lease_table.hpp"
+#include "runtime/state/machine.hpp"
+#include "runtime/storage/store.hpp"
+#include "tests/sim/site.hpp"
+
+namespace blixard::sim {
+
+using link_lanes = routing::lanes<wire>;
+
+class driver {
+ public:
+  /// Starts the process from what the site's disk holds.
+  driver(site& where, host& world);
+
+  void tick();
+  void receive(const wire& w);
+  void request(const client_request& r);
+  void on_turn(turn what);
+  /// The nemesis, as an administrator.
+  void change_membership(const raft::conf_change& change);
+  void transfer(node_id target);
+
+  [[nodiscard]] const raft::core& core() const noexcept { return *core_; }
+  [[nodiscard]] const state::machine& machine() const noexcept { return machine_; }
+  [[nodiscard]] link_lanes& lane(node_id to);
+  /// It applied its own removal from the cluster.
+  [[nodiscard]] bool removed() const noexcept { return removed_; }
+
+ private:
+  struct persist_job {
+    persist_seq seq;
+    bool must_sync = true;
+    std::shared_ptr<const snapshot> snap;
+    std::vector<entry> entries;
+    std::optional<hard_state> hard;
+  };
+  struct disk_job {  // one of the three
+    std::optional<persist_job> persist;
+    std::optional<snapshot> save;
+    log_index compact;
+  };
+  struct task {  // for the state machine
+    std::vector<entry> committed;
+    std::vector<std::pair<log_index, client_request>> origins;
+    std::vector<client_request> reads;
+    std::shared_ptr<const snapshot> install;
+    std::optional<conf_state> take_snapshot;
+  };
+  struct pending {
+    log_index index;
+    blixard::term term;
+    client_request from;
+  };
+  struct lease_request {
+    node_id node;
+    std::uint64_t incarnation = 0;
+    std::uint64_t sent_ns = 0;
+  };
+  struct round {
+    std::vector<client_request> queries;
+    std::vector<lease_request> leases;
+  };
+  struct gated_frame {
+    persist_seq after;
+    wire frame;
+    raft::message head;  // for the checker
+  };
+
+  // driver.cpp: the core
+  [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().bug == m; }
+  [[nodiscard]] std::uint64_t local_now() const noexcept { return where_.clock.at(world_.now()); }
+  void flush();
+  void start_read_round();
+  void hand_out(raft::output& out);
+  void role_changed();
+  void persist(raft::output& out);
+  void send_message(raft::message& m);
+  void release(gated_frame&& f);
+  void release_gated();
+  void hand_committed(raft::output& out);
+  void finish_reads(const raft::output& out);
+  void release_reads();
+  void promote_learners();
+  void maybe_take_snapshot();
+  void post(wire w);
+  void refuse(const client_request& r);
+  void propose_own(const slice& command);
+
+  // driver_disk.cpp
+  void recover();
+  void start_disk();
+  void finish_disk();
+  void acknowledge(persist_seq seq);
+  void submit(disk_job job);
+  void snapshot_is_stored(snapshot s);
+
+  // driver_state.cpp: state machine, VMs, leases
+  void submit(task t);
+  void run_machine();
+  void apply(task& t);
+  void read(const client_request& r);
+  void install(const snapshot& s);
+  void take_snapshot(const conf_state& conf);
+  void note_nodes();
+  void run_vms();
+  void register_self();
+  void renew_lease();
+  void grant(const lease_request& l);
+  void granted(const wire& w);
+  void declare_down();
+  void place_vms();
+
+  site& where_;
+  host& world_;
+  std::unique_ptr<storage::store> disk_;
+  state::machine machine_;
+  std::unique_ptr<raft::core> core_;
+  raft::output out_;
+  state::applied_result result_;
+
+  std::deque<disk_job> jobs_;
+  std::vector<persist_job> writing_;
+  std::optional<snapshot> saving_;
+  bool disk_busy_ = false;
+  std::deque<task> tasks_;
+  bool machine_woken_ = false;
+
+  persist_seq durable_;
+  persist_seq submitted_;
+  log_index handed_;
+  log_index applied_;
+  log_index snapshot_index_;
+  log_index last_conf_handed_;
+  log_index last_conf_proposed_;
+  bool taking_snapshot_ = false;
+  bool skip_next_ = false;  // mutant::skip_after_install
+  bool was_member_ = false;
+  bool removed_ = false;
+  raft::role known_role_ = raft::role::follower;
+  std::uint64_t ticks_ = 0;
+
+  std::deque<gated_frame> gated_;
+  std::deque<pending> pending_;
+  std::map<node_id, link_lanes> lanes_;
+  round next_round_;
+  std::uint64_t last_context_ = 0;
+  std::map<std::uint64_t, round> rounds_;
+  std::deque<std::pair<log_index, std::vector<client_request>>> waiting_reads_;
+  std::deque<std::pair<log_index, std::vector<lease_request>>> waiting_grants_;
+
+  state::lease_table leases_;
+  std::uint64_t incarnation_ = 0;
+  bool registered_ = false;
+  bool fenced_ = false;
+  std::uint64_t renewed_ns_ = 0;
+  std::uint64_t register_sent_ns_ = 0;
+};
+
+/// The key, or an empty name, that clients give to the state machine: "c<client>".
+[[nodiscard]] slice without_session(const slice& command);
+/// mutant::snapshot_without_sessions: the same snapshot, but nothing of clients remembered.
+[[nodiscard]] slice without_sessions(const slice& snapshot_data);
+
+}  // namespace blixard::sim

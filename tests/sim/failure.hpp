@@ -1,0 +1,19 @@
+// A broken invariant: which check, and what it saw.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace blixard::sim {
+
+class failure : public std::runtime_error {
+ public:
+  failure(std::string check, const std::string& what)
+      : std::runtime_error(what), check_(std::move(check)) {}
+  [[nodiscard]] const std::string& check() const noexcept { return check_; }
+
+ private:
+  std::string check_;
+};
+
+}  // namespace blixard::sim

@@ -1,0 +1,112 @@
+// blixard-sim: runs seeds, prints the hash of each history; a failing one tells what broke and how
+// to see it again.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/world.hpp"
+
+namespace {
+
+using namespace blixard::sim;
+
+constexpr const char* usage =
+    "blixard-sim [--seed N] [--seeds K] [--ops M] [--nodes N] [--fault NAME=PROBABILITY]...\n"
+    "            [--mutant NAME] [--quiet] [--list]\n"
+    "Simulates K clusters of whole nodes, seeds N, N+1, ...; exit code 1 if an invariant breaks.\n";
+
+struct arguments {
+  options run;
+  std::uint64_t seeds = 1;
+  bool quiet = false;
+};
+
+[[noreturn]] void wrong(const std::string& what) {
+  std::fprintf(stderr, "%s\n%s", what.c_str(), usage);
+  std::exit(2);
+}
+
+std::uint64_t number(const char* text) {
+  char* end = nullptr;
+  const auto n = std::strtoull(text, &end, 10);
+  if (*text == '\0' || *end != '\0') wrong(std::string{"not a number: "} + text);
+  return n;
+}
+
+[[noreturn]] void list() {
+  for (std::size_t i = 0; i < fault_count; ++i)
+    std::printf("fault %s\n", std::string{to_string(static_cast<fault>(i))}.c_str());
+  for (std::size_t i = 1; i < mutant_count; ++i)
+    std::printf("mutant %s\n", std::string{to_string(static_cast<mutant>(i))}.c_str());
+  std::exit(0);
+}
+
+arguments parse(int argc, char** argv) {
+  arguments a;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name{argv[i]};
+    if (name == "--quiet") {
+      a.quiet = true;
+      continue;
+    }
+    if (name == "--list") list();
+    if (i + 1 == argc) wrong("unknown or without a value: " + std::string{name});
+    const char* value = argv[++i];
+    if (name == "--seed") {
+      a.run.seed = number(value);
+    } else if (name == "--seeds") {
+      a.seeds = number(value);
+    } else if (name == "--ops") {
+      a.run.ops = number(value);
+    } else if (name == "--nodes") {
+      a.run.nodes = number(value);
+    } else if (name == "--fault") {
+      if (!set_dial(a.run, value)) wrong(std::string{"not a fault: "} + value);
+    } else if (name == "--mutant") {
+      const auto m = mutant_from(value);
+      if (!m) wrong(std::string{"not a mutant: "} + value);
+      a.run.bug = *m;
+    } else {
+      wrong("unknown: " + std::string{name});
+    }
+  }
+  return a;
+}
+
+void show(const options& o, const outcome& r) {
+  for (const auto& line : r.last_events) std::printf("    %s\n", line.c_str());
+  std::printf("seed %llu FAILED: %s: %s\n", static_cast<unsigned long long>(o.seed),
+              r.check.c_str(), r.what.c_str());
+  std::printf("replay: %s\n", replay_command(o).c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto a = parse(argc, argv);
+  int code = 0;
+  for (std::uint64_t n = 0; n < a.seeds; ++n) {
+    auto o = a.run;
+    o.seed += n;
+    const auto r = simulate(o);
+    if (!a.quiet || r.failed)
+      std::printf(
+          "seed %llu hash %016llx ms %llu events %llu answered %llu commits %llu elections %llu "
+          "crashes %llu installs %llu members %llu downs %llu vms %llu undecided %llu\n",
+          static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(r.hash),
+          static_cast<unsigned long long>(r.virtual_ms), static_cast<unsigned long long>(r.events),
+          static_cast<unsigned long long>(r.answered), static_cast<unsigned long long>(r.commits),
+          static_cast<unsigned long long>(r.elections), static_cast<unsigned long long>(r.crashes),
+          static_cast<unsigned long long>(r.installs),
+          static_cast<unsigned long long>(r.members_changed),
+          static_cast<unsigned long long>(r.downs), static_cast<unsigned long long>(r.vm_starts),
+          static_cast<unsigned long long>(r.undecided));
+    std::fflush(stdout);
+    if (!r.failed) continue;
+    show(o, r);
+    code = 1;
+  }
+  return code;
+}

@@ -1,0 +1,105 @@
+#include "tests/sim/options.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace blixard::sim {
+namespace {
+
+struct dial {
+  std::string_view name;
+  ppm usual;
+};
+
+constexpr std::array<dial, fault_count> dials{{{"loss", 20'000},
+                                               {"duplicate", 20'000},
+                                               {"delay", 20'000},
+                                               {"partition", 20'000},
+                                               {"oneway", 20'000},
+                                               {"crash", 10'000},
+                                               {"kill", 10'000},
+                                               {"power_cut", 3'000},
+                                               {"pause", 10'000},
+                                               {"slow_disk", 50'000},
+                                               {"membership", 30'000},
+                                               {"transfer", 15'000},
+                                               {"drift", 500'000}}};
+
+constexpr std::array<std::string_view, mutant_count> mutants{
+    "none",
+    "gate_ignored",
+    "ack_before_sync",
+    "ack_newest_sequence",
+    "hard_state_not_written",
+    "restart_forgets_vote",
+    "restart_loses_tail",
+    "commit_hint_unclamped",
+    "vote_for_everybody",
+    "read_without_quorum",
+    "ack_before_commit",
+    "fail_when_unknown",
+    "retry_without_session",
+    "snapshot_without_sessions",
+    "skip_after_install",
+    "reorder_applied",
+    "lease_without_margin",
+    "lease_without_quorum",
+    "lease_forgotten_by_leader",
+    "lease_from_arrival",
+    "grant_after_condemned",
+};
+
+}  // namespace
+
+std::string_view to_string(fault f) noexcept { return dials[static_cast<std::size_t>(f)].name; }
+std::string_view to_string(mutant m) noexcept { return mutants[static_cast<std::size_t>(m)]; }
+
+std::optional<mutant> mutant_from(std::string_view name) noexcept {
+  for (std::size_t i = 0; i < mutant_count; ++i)
+    if (mutants[i] == name) return static_cast<mutant>(i);
+  return std::nullopt;
+}
+
+bool set_dial(options& o, std::string_view text) {
+  const auto eq = text.find('=');
+  if (eq == std::string_view::npos) return false;
+  const std::string number{text.substr(eq + 1)};
+  char* end = nullptr;
+  const double p = std::strtod(number.c_str(), &end);
+  if (number.empty() || *end != '\0' || !(p >= 0 && p <= 1)) return false;
+  for (std::size_t i = 0; i < fault_count; ++i) {
+    if (dials[i].name != text.substr(0, eq)) continue;
+    o.fixed[i] = static_cast<ppm>(p * 1e6 + 0.5);
+    return true;
+  }
+  return false;
+}
+
+// Not every fault in every run: a history with few kinds of trouble gets further into each of them
+// (Groce et al. 2012, "Swarm testing").
+std::array<ppm, fault_count> draw_dials(const options& o) {
+  dice d{o.seed ^ 0xD1A15};
+  std::array<ppm, fault_count> out{};
+  for (std::size_t i = 0; i < fault_count; ++i) {
+    const auto how = d.below(8);
+    const ppm drawn = how < 3 ? 0 : how < 7 ? dials[i].usual : 2 * dials[i].usual;
+    out[i] = o.fixed[i].value_or(drawn);
+  }
+  return out;
+}
+
+std::string replay_command(const options& o) {
+  std::string out = "blixard-sim --seed " + std::to_string(o.seed) + " --ops " +
+                    std::to_string(o.ops) +
+                    (o.nodes != 0 ? " --nodes " + std::to_string(o.nodes) : "");
+  for (std::size_t i = 0; i < fault_count; ++i) {
+    if (!o.fixed[i]) continue;
+    char text[32];
+    std::snprintf(text, sizeof text, "=%u.%06u", *o.fixed[i] / 1'000'000, *o.fixed[i] % 1'000'000);
+    out += " --fault " + std::string{dials[i].name} + text;
+  }
+  if (o.bug != mutant::none) out += " --mutant " + std::string{to_string(o.bug)};
+  return out;
+}
+
+}  // namespace blixard::sim

@@ -1,0 +1,78 @@
+// What a simulation is asked to do: seed, size, how often what goes wrong, and which bug is
+// planted.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/dice.hpp"
+
+namespace blixard::sim {
+
+/// Faults with a dial each. Messages: per message. The others: per round of the nemesis (every 20
+/// virtual milliseconds), per node or per cluster as their name says.
+enum class fault : std::uint8_t {
+  loss,        // a message is lost
+  duplicate,   // a message arrives twice
+  delay,       // a message takes up to 300 ms instead of up to 5
+  partition,   // the nodes are split in two groups, for a while
+  oneway,      // one direction of one link is cut, for a while
+  crash,       // a node loses power; a part of its unsynced writes survives
+  kill,        // a node's process ends; its disk loses nothing, its VMs run on
+  power_cut,   // all nodes lose power at once
+  pause,       // a process stands still for up to a second; its VMs run on
+  slow_disk,   // a write takes up to 100 ms instead of up to 3 (per write)
+  membership,  // a node is added or removed
+  transfer,    // leadership is handed over
+  drift,       // clocks differ by up to 10 % each (chance per seed)
+};
+inline constexpr std::size_t fault_count = 13;
+[[nodiscard]] std::string_view to_string(fault f) noexcept;
+
+/// Planted bugs: the simulation's own driver does one thing wrong, the product code is untouched.
+enum class mutant : std::uint8_t {
+  none,
+  gate_ignored,               // messages leave before what they depend on is durable
+  ack_before_sync,            // the disk reports a write as durable before its sync
+  ack_newest_sequence,        // a finished sync acknowledges writes that came after it, too
+  hard_state_not_written,     // term and vote are written only together with entries
+  restart_forgets_vote,       // a restart takes the term from the disk and forgets the vote
+  restart_loses_tail,         // a restart ignores the last two entries of the log
+  commit_hint_unclamped,      // a heartbeat carries the leader's commit, whatever the follower has
+  vote_for_everybody,         // refused votes leave as granted
+  read_without_quorum,        // a leader answers reads from its own state at once
+  ack_before_commit,          // a write is answered when it is appended
+  fail_when_unknown,          // pending writes are answered "not applied" when leadership ends
+  retry_without_session,      // commands lose their operation id
+  snapshot_without_sessions,  // remembered answers are missing in snapshots
+  skip_after_install,         // the first entry after an installed snapshot is not executed
+  reorder_applied,            // two committed entries change places now and then
+  lease_without_margin,       // the leader waits for a lease only as long as it lasts
+  lease_without_quorum,       // leases are granted without asking a quorum
+  lease_forgotten_by_leader,  // a new leader assumes that no leases are out
+  lease_from_arrival,         // a node's lease counts from when the grant arrived
+  grant_after_condemned,      // a node gets leases after it was proposed to be declared down
+};
+inline constexpr std::size_t mutant_count = 21;
+[[nodiscard]] std::string_view to_string(mutant m) noexcept;
+[[nodiscard]] std::optional<mutant> mutant_from(std::string_view name) noexcept;
+
+struct options {
+  std::uint64_t seed = 1;
+  std::uint64_t ops = 200;  // client operations
+  std::uint64_t nodes = 0;  // at the start; 0: 3 or 5 by the seed
+  mutant bug = mutant::none;
+  std::array<std::optional<ppm>, fault_count> fixed{};  // dials that the caller sets
+};
+
+/// Sets a dial from "name=probability" (a decimal in [0, 1]). False: no such thing.
+[[nodiscard]] bool set_dial(options& o, std::string_view text);
+/// The dials of one run: a random selection by the seed, overruled by what the caller fixed.
+[[nodiscard]] std::array<ppm, fault_count> draw_dials(const options& o);
+/// The command that repeats the run.
+[[nodiscard]] std::string replay_command(const options& o);
+
+}  // namespace blixard::sim

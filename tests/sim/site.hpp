@@ -1,0 +1,123 @@
+// A machine that a node runs on: what outlives the process (disk, clock, running VMs with their
+// guards), and what passes between a node's driver and the simulated world.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "messages/entry.hpp"
+#include "messages/frame.hpp"
+#include "runtime/raft/core.hpp"
+#include "runtime/storage/sim_disk.hpp"
+#include "tests/sim/checker.hpp"
+#include "tests/sim/dice.hpp"
+#include "tests/sim/options.hpp"
+
+namespace blixard::pb {
+class Answer;
+}
+
+namespace blixard::sim {
+
+inline constexpr std::uint64_t us = 1'000;
+inline constexpr std::uint64_t ms = 1'000'000;
+inline constexpr std::uint64_t tick_ns = 10 * ms;
+// A tenth of the product's, in the same ratio: a run covers seconds, not minutes.
+inline constexpr std::uint64_t lease_duration_ns = 600 * ms;
+inline constexpr std::uint64_t lease_margin_ns = 200 * ms;
+inline constexpr std::uint64_t lease_renew_ns = 100 * ms;
+
+/// A clock that runs a little too fast or too slow.
+struct local_clock {
+  std::uint64_t base = 0;
+  std::uint64_t rate_ppm = 1'000'000;  // local nanoseconds per thousand true microseconds
+  [[nodiscard]] std::uint64_t at(std::uint64_t now) const noexcept {
+    return base + now / 1000 * rate_ppm / 1000;
+  }
+};
+
+struct site {
+  explicit site(node_id who, std::uint64_t seed) : id(who), disk(seed) {}
+
+  /// The guards kill every VM at the end of the lease.
+  void expire(std::uint64_t now) {
+    if (clock.at(now) >= lease_end) running.clear();
+  }
+
+  node_id id;
+  storage::sim_disk disk;
+  durable_log durable;
+  local_clock clock;
+  std::uint64_t lease_end = 0;  // the page that the guards watch, on the local clock
+  std::uint64_t lease_incarnation = 0;
+  std::set<std::uint64_t> running;  // VMs, valid until lease_end
+  std::uint64_t starts = 0;         // of the process
+};
+
+/// A frame between two nodes.
+struct wire {
+  node_id from;
+  node_id to;
+  frame_kind kind = frame_kind::raft;
+  priority cls = priority::normal;
+  std::uint64_t key = 0;  // of superseding, see routing::lanes
+  slice body;
+};
+
+struct client_request {
+  std::uint32_t client = 0;
+  std::uint64_t attempt = 0;  // names the request among all of this client
+  bool read = false;
+  slice body;  // a command; of a read: the key
+};
+
+enum class reply_kind : std::uint8_t {
+  answered,     // `answer` is the state machine's
+  not_applied,  // this attempt certainly had no effect; try another node, or again
+  unknown,      // this attempt may have an effect, now or later
+};
+
+struct client_reply {
+  std::uint32_t client = 0;
+  std::uint64_t attempt = 0;
+  reply_kind kind = reply_kind::unknown;
+  node_id leader;  // a hint; 0: none
+  std::shared_ptr<const pb::Answer> answer;
+};
+
+/// Parameters of all nodes of one run.
+struct settings {
+  raft::config core;  // id, seed and incarnation are the node's own
+  std::uint64_t snapshot_entries = 100;
+  std::uint64_t kept_entries = 20;  // behind a snapshot
+  std::size_t segment_bytes = 0;
+  mutant bug = mutant::none;
+};
+
+enum class turn : std::uint8_t { disk, machine };
+
+/// What a driver needs of the world around it.
+class host {
+ public:
+  [[nodiscard]] virtual std::uint64_t now() const noexcept = 0;
+  [[nodiscard]] virtual const settings& common() const noexcept = 0;
+  virtual dice& chance() noexcept = 0;
+  virtual checker& checks() noexcept = 0;
+  /// Calls driver::on_turn(what) after a while that the world chooses.
+  virtual void wake(node_id id, turn what) = 0;
+  /// The lane from one node to another has something to send.
+  virtual void transmit(node_id from, node_id to) = 0;
+  virtual void reply(client_reply r) = 0;
+  /// A leader commits an entry of its own term.
+  virtual void leader_commits(const raft::core& leader, const entry& e) = 0;
+  /// A VM is about to run on a site: nobody else may run it at this instant.
+  virtual void vm_starts(const site& where, std::uint64_t vm) = 0;
+  virtual void trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b) = 0;
+
+ protected:
+  ~host() = default;
+};
+
+}  // namespace blixard::sim

@@ -1,0 +1,271 @@
+#include "tests/sim/world.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "messages/check.hpp"
+
+namespace blixard::sim {
+namespace {
+
+bool later_than(const auto& a, const auto& b) {
+  return a.time != b.time ? a.time > b.time : a.order > b.order;
+}
+
+constexpr std::uint32_t client_count = 4;
+constexpr std::uint64_t time_limit = 60'000 * ms;
+
+}  // namespace
+
+world::world(const options& o) : options_(o), dice_(o.seed), dials_(draw_dials(o)) {
+  settle_parameters();
+  found_cluster();
+  clients_ = std::make_unique<clients>(dice_.next(), client_count, o.ops, voters_);
+  client_wakes_.resize(client_count, 0);
+  for (std::uint32_t c = 0; c < client_count; ++c)
+    later(dice_.below(500 * ms), [this, c] { run_client(c); });
+  later(20 * ms, [this] { nemesis(); });
+}
+
+// ---------------------------------------------------------------- the start
+
+void world::settle_parameters() {
+  auto& c = settings_.core;
+  settings_.bug = options_.bug;
+  c.election_min_ticks = 15;
+  c.election_max_ticks = 30;
+  c.heartbeat_ticks = 5;
+  c.forward = false;
+  c.prevote = !dice_.one_in(4);
+  c.max_inflight_msgs = dice_.one_in(4) ? 2 : 64;
+  c.max_inflight_bytes = dice_.one_in(4) ? 256 : 0;
+  c.max_msg_bytes = dice_.one_in(4) ? 100 : 0;
+  c.max_committed_bytes = dice_.one_in(4) ? 200 : 0;
+  c.max_uncommitted_bytes = dice_.one_in(8) ? 500 : 0;
+  settings_.snapshot_entries = dice_.between(10, 150);
+  settings_.kept_entries = dice_.below(40);
+  settings_.segment_bytes = dice_.one_in(2) ? 4096 : 32'768;
+  voters_ = options_.nodes != 0 ? options_.nodes : dice_.one_in(3) ? 5 : 3;
+}
+
+// Every first voter starts with the same snapshot: an empty state at index 1.
+void world::found_cluster() {
+  state::machine empty;
+  empty.apply(entry{.term = term{1}, .index = log_index{1}});
+  snapshot first{.index = log_index{1}, .term = term{1}};
+  for (std::uint64_t id = 1; id <= voters_; ++id) first.conf.voters.emplace_back(id);
+  first.data = empty.view().encode({cluster_id{1}, first.conf});
+  const hard_state hard{term{1}, {}, log_index{1}};
+  const bool drifts = dice_.chance(dial(fault::drift));
+  for (std::uint64_t id = 1; id <= voters_; ++id) {
+    auto& m = members_.try_emplace(node_id{id}, node_id{id}, dice_.next()).first->second;
+    m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
+    if (drifts) m.where.clock.rate_ppm = dice_.between(900'000, 1'100'000);
+    auto opened = storage::store::open(
+        m.where.disk, "/data",
+        {.owner = {node_id{id}, cluster_id{1}}, .segment_bytes = settings_.segment_bytes});
+    if (!opened) throw failure("storage", opened.error().message);
+    const storage::persist_batch batch{
+        .seq = persist_seq{1}, .snap = &first, .entries = {}, .hard = hard};
+    if (!opened->disk->write({&batch, 1}) || !opened->disk->sync())
+      throw failure("storage", "the first snapshot cannot be written");
+    m.where.durable.take(batch);
+    opened->disk.reset();
+    start(node_id{id});
+  }
+  next_id_ = voters_ + 1;
+}
+
+void world::start(node_id id) {
+  auto& m = members_.at(id);
+  ++m.life;
+  m.paused_until = 0;
+  m.held.clear();
+  m.process = std::make_unique<driver>(m.where, *this);
+  trace("start", id, m.process->core().current_term().value(),
+        m.process->core().log().last().value());
+  schedule_tick(id, m.life);
+}
+
+// ---------------------------------------------------------------- time
+
+void world::later(std::uint64_t delay, std::function<void()> what) {
+  events_.push_back({now_ + delay, ++order_, std::move(what)});
+  std::ranges::push_heap(events_, later_than<event, event>);
+}
+
+void world::step() {
+  std::ranges::pop_heap(events_, later_than<event, event>);
+  auto e = std::move(events_.back());
+  events_.pop_back();
+  now_ = e.time;
+  ++counts_.events;
+  e.run();
+}
+
+// Runs something in a process, unless it has died since; a paused one does it when it wakes up.
+void world::guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what) {
+  if (m.life != life || !m.process) return;
+  if (now_ < m.paused_until) {
+    m.held.emplace_back([this, &m, life, what] { guarded(m, life, what); });
+    return;
+  }
+  what(*m.process);
+}
+
+void world::on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what) {
+  auto& m = members_.at(id);
+  later(delay, [this, &m, life = m.life, what = std::move(what)] { guarded(m, life, what); });
+}
+
+// A tick that falls into a pause is lost, as timers that do not catch up.
+void world::schedule_tick(node_id id, std::uint64_t life) {
+  auto& m = members_.at(id);
+  const auto period = tick_ns / 1000 * 1'000'000 / m.where.clock.rate_ppm * 1000;
+  later(period, [this, &m, id, life] {
+    if (m.life != life || !m.process) return;
+    if (now_ >= m.paused_until) m.process->tick();
+    schedule_tick(id, life);
+  });
+}
+
+void world::wake(node_id id, turn what) {
+  std::uint64_t delay = dice_.below(what == turn::disk ? 3 * ms : 500 * us);
+  if (what == turn::disk && !healing_ && dice_.chance(dial(fault::slow_disk)))
+    delay = dice_.below(100 * ms);
+  on_node(id, delay, [what](driver& d) { d.on_turn(what); });
+}
+
+// ---------------------------------------------------------------- network
+
+void world::transmit(node_id from, node_id to) {
+  if (!pumping_.insert({from, to}).second) return;
+  later(dice_.below(100 * us), [this, from, to] { pump(from, to); });
+}
+
+// A link takes a few frames at a time, the most urgent first.
+void world::pump(node_id from, node_id to) {
+  pumping_.erase({from, to});
+  auto& m = members_.at(from);
+  if (!m.process || now_ < m.paused_until) return;
+  auto& lane = m.process->lane(to);
+  for (int n = 0; n < 4; ++n) {
+    auto item = lane.pop();
+    if (!item) return;
+    deliver(item->value);
+  }
+  if (!lane.empty()) transmit(from, to);
+}
+
+void world::deliver(const wire& w) {
+  const auto to = members_.find(w.to);
+  if (to == members_.end() || !to->second.process || is_cut(w.from, w.to)) return;
+  int copies = 1;
+  std::uint64_t delay = 100 * us + dice_.below(dice_.one_in(8) ? 5 * ms : 500 * us);
+  if (!healing_) {
+    if (dice_.chance(dial(fault::loss))) return;
+    if (dice_.chance(dial(fault::duplicate))) copies = 2;
+    if (dice_.chance(dial(fault::delay))) delay = dice_.below(300 * ms);
+  }
+  for (; copies > 0; --copies) {
+    // The delayed may arrive after a restart of the receiver: nothing forbids it.
+    later(delay, [this, w] {
+      auto& m = members_.at(w.to);
+      guarded(m, m.life, [w](driver& d) { d.receive(w); });
+    });
+    delay += dice_.below(50 * ms);
+  }
+}
+
+// ---------------------------------------------------------------- clients
+
+void world::run_client(std::uint32_t client) {
+  if (client_wakes_[client] > now_) return;  // a later timer was set
+  const auto a = clients_->on_time(client, now_);
+  if (a.wake_at != 0) {
+    client_wakes_[client] = a.wake_at;
+    later(a.wake_at - now_, [this, client] { run_client(client); });
+  }
+  if (!a.send || !members_.contains(a.to)) return;
+  trace("request", a.to, client, a.request.attempt);
+  if (!healing_ && dice_.chance(dial(fault::loss))) return;
+  on_node(a.to, 50 * us + dice_.below(300 * us), [r = a.request](driver& d) { d.request(r); });
+}
+
+void world::reply(client_reply r) {
+  if (!healing_ && dice_.chance(dial(fault::loss))) return;
+  later(50 * us + dice_.below(300 * us), [this, r = std::move(r)] {
+    trace("reply", r.leader, r.client, r.attempt * 4 + static_cast<std::uint64_t>(r.kind));
+    if (!clients_->on_reply(r, now_)) return;
+    const auto think = dice_.below(10 * ms);
+    client_wakes_[r.client] = now_ + think + 20 * ms;
+    later(think + 20 * ms, [this, c = r.client] { run_client(c); });
+  });
+}
+
+// ---------------------------------------------------------------- what drivers tell
+
+void world::leader_commits(const raft::core& leader, const entry& e) {
+  ++counts_.commits;
+  std::map<node_id, const durable_log*> durable;
+  for (const auto& [id, m] : members_) durable.emplace(id, &m.where.durable);
+  checker_.on_quorum(leader, e, durable);
+}
+
+void world::vm_starts(const site& where, std::uint64_t vm) {
+  ++counts_.vm_starts;
+  for (auto& [id, m] : members_) {
+    m.where.expire(now_);
+    if (id == where.id || !m.where.running.contains(vm)) continue;
+    throw failure("one node per VM", "VM " + std::to_string(vm) + " runs on node " +
+                                         to_string(where.id) + " and on node " + to_string(id));
+  }
+}
+
+void world::trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b) {
+  const auto mix = [this](std::uint64_t v) {
+    hash_ = (hash_ ^ v) * 0x100000001B3ULL;
+    hash_ ^= hash_ >> 29;
+  };
+  for (const char* c = what; *c != '\0'; ++c) mix(static_cast<unsigned char>(*c));
+  for (const auto v : {now_, id.value(), a, b}) mix(v);
+  recent_[recorded_++ % recent_.size()] = {now_, what, id.value(), a, b};
+  const std::string_view name{what};
+  if (name == "role" && a == static_cast<std::uint64_t>(raft::role::leader)) ++counts_.elections;
+  if (name == "install") ++counts_.installs;
+  if (name == "down") ++counts_.downs;
+}
+
+driver* world::leader() {
+  driver* best = nullptr;
+  for (auto& [id, m] : members_)
+    if (m.process && m.process->core().is_leader() &&
+        (best == nullptr || best->core().current_term() < m.process->core().current_term()))
+      best = m.process.get();
+  return best;
+}
+
+// ---------------------------------------------------------------- the run
+
+outcome world::run() {
+  try {
+    while (!clients_->done() && now_ < time_limit) step();
+    end();
+  } catch (const failure& f) {
+    counts_.failed = true;
+    counts_.check = f.check();
+    counts_.what = f.what();
+  }
+  return result();
+}
+
+outcome simulate(const options& o) {
+  set_check_handler([](const std::string& what) { throw failure("CHECK", what); });
+  try {
+    return std::make_unique<world>(o)->run();
+  } catch (const failure& f) {  // before the first event
+    return {.failed = true, .check = f.check(), .what = f.what()};
+  }
+}
+
+}  // namespace blixard::sim

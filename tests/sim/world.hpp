@@ -1,0 +1,145 @@
+// The simulated world: sites, network, clients, nemesis, virtual time; one event after the other.
+//
+// Everything follows from options: run() gives the same outcome, hash included, on every machine
+// and in every build type. A broken invariant ends the run as `failure`.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/clients.hpp"
+#include "tests/sim/driver.hpp"
+#include "tests/sim/options.hpp"
+#include "tests/sim/site.hpp"
+
+namespace blixard::sim {
+
+struct outcome {
+  std::uint64_t hash = 0;  // of the whole history
+  bool failed = false;
+  std::string check;  // the invariant that failed
+  std::string what;
+  std::vector<std::string> last_events;
+  // How much happened: a simulation that does nothing finds nothing.
+  std::uint64_t events = 0;
+  std::uint64_t virtual_ms = 0;
+  std::uint64_t answered = 0;  // client operations
+  std::uint64_t commits = 0;
+  std::uint64_t elections = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t installs = 0;
+  std::uint64_t vm_starts = 0;
+  std::uint64_t downs = 0;  // nodes declared down
+  std::uint64_t members_changed = 0;
+  std::uint64_t undecided = 0;  // keys whose history was too hard to search
+};
+
+class world final : public host {
+ public:
+  explicit world(const options& o);
+  outcome run();
+
+  // host
+  [[nodiscard]] std::uint64_t now() const noexcept override { return now_; }
+  [[nodiscard]] const settings& common() const noexcept override { return settings_; }
+  dice& chance() noexcept override { return dice_; }
+  checker& checks() noexcept override { return checker_; }
+  void wake(node_id id, turn what) override;
+  void transmit(node_id from, node_id to) override;
+  void reply(client_reply r) override;
+  void leader_commits(const raft::core& leader, const entry& e) override;
+  void vm_starts(const site& where, std::uint64_t vm) override;
+  void trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b) override;
+
+ private:
+  struct member {
+    explicit member(node_id id, std::uint64_t seed) : where(id, seed) {}
+    site where;
+    std::unique_ptr<driver> process;  // null: down
+    std::uint64_t life = 0;           // events of an earlier one are void
+    std::uint64_t paused_until = 0;
+    std::vector<std::function<void()>> held;  // what arrived while it was paused
+    bool asked_out = false;                   // a removal was proposed
+  };
+  struct event {
+    std::uint64_t time = 0;
+    std::uint64_t order = 0;
+    std::function<void()> run;
+  };
+  struct record {
+    std::uint64_t time = 0;
+    const char* what = "";
+    std::uint64_t node = 0;
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+  };
+
+  // world.cpp
+  [[nodiscard]] ppm dial(fault f) const noexcept { return dials_[static_cast<std::size_t>(f)]; }
+  void settle_parameters();
+  void found_cluster();
+  void step();
+  void later(std::uint64_t delay, std::function<void()> what);
+  void on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what);
+  void guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what);
+  void schedule_tick(node_id id, std::uint64_t life);
+  void start(node_id id);
+  void pump(node_id from, node_id to);
+  void deliver(const wire& w);
+  void run_client(std::uint32_t client);
+  [[nodiscard]] driver* leader();
+
+  // nemesis.cpp
+  void nemesis();
+  void strike(fault f);
+  void stop(member& m, bool power);
+  void split();
+  void cut_one_way();
+  void pause(member& m);
+  void change_membership();
+  void hand_over();
+  [[nodiscard]] member* anybody_up();
+  [[nodiscard]] bool is_cut(node_id from, node_id to) const;
+
+  // ending.cpp
+  void end();
+  void heal();
+  void expect_progress();
+  void check_histories();
+  outcome result() const;
+
+  options options_;
+  dice dice_;
+  std::array<ppm, fault_count> dials_;
+  settings settings_;
+  checker checker_;
+  std::map<node_id, member> members_;
+  std::unique_ptr<clients> clients_;
+  std::vector<std::uint64_t> client_wakes_;  // by client: the timer that counts
+
+  std::vector<event> events_;  // a heap
+  std::uint64_t now_ = 0;
+  std::uint64_t order_ = 0;
+  bool healing_ = false;
+  std::set<std::pair<node_id, node_id>> cuts_;
+  std::uint64_t cut_until_ = 0;
+  std::set<std::pair<node_id, node_id>> pumping_;
+  std::uint64_t next_id_ = 0;
+  std::uint64_t voters_ = 0;
+
+  std::uint64_t hash_ = 0xCBF29CE484222325ULL;
+  std::array<record, 60> recent_{};
+  std::uint64_t recorded_ = 0;
+  outcome counts_;
+};
+
+/// Runs one simulation; failures, failed CHECKs included, are part of the outcome.
+[[nodiscard]] outcome simulate(const options& o);
+
+}  // namespace blixard::sim
