@@ -30,7 +30,7 @@ void disk::store_snapshot(const std::shared_ptr<const snapshot>& s) {
 }
 
 void disk::store_entry(const entry& e) {
-  std::erase_if(entries, [&](const entry& old) { return old.index >= e.index; });
+  while (!entries.empty() && entries.back().index >= e.index) entries.pop_back();
   entries.push_back(e);
 }
 
