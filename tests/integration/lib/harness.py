@@ -349,11 +349,18 @@ class SharedCluster(Case):
     size = 1
     flags = ()
 
+    nodes = None
+
+    def setUp(self):
+        super().setUp()
+        if self.nodes is None or len(self.nodes.running()) != self.size:
+            type(self).make_nodes()  # the first test, or a test before this one has cost a node
+
     @classmethod
-    def setUpClass(cls):
-        cls.shared_folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-test."))
-        cls.addClassCleanup(shutil.rmtree, cls.shared_folder, ignore_errors=True)
-        cls.nodes = Cluster(cls.shared_folder, ["--backend", "process", *cls.flags])
+    def make_nodes(cls):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-test."))
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        cls.nodes = Cluster(folder, ["--backend", "process", *cls.flags])
         cls.addClassCleanup(cls.nodes.end)
         for _ in range(cls.size):
             cls.nodes.add()
