@@ -14,6 +14,21 @@ import unittest
 from node import BIN, PATIENCE, Node, free_port, run
 
 
+def wait_until_unread(address):
+    """Until a connection of `address` has bytes that its (stopped) process did not read."""
+    port = int(address.rsplit(":", 1)[1])
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            for row in list(table)[1:]:
+                columns = row.split()
+                local, queues = columns[1], columns[4]
+                if int(local.split(":")[1], 16) == port and int(queues.split(":")[1], 16) > 0 \
+                        and columns[3] == "01":
+                    return
+    raise AssertionError("the request never reached the node's socket")
+
+
 class WithNode(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -211,7 +226,7 @@ class LostNode(unittest.TestCase):
                 p.stdout.readline()
                 node.process.send_signal(signal.SIGSTOP)
                 p.stdin.write("kv put a 2\n")
-                time.sleep(0.2)  # so that the request is in the socket
+                wait_until_unread(node.address)
                 node.process.kill()
                 lost = json.loads(p.stdout.readline())
                 self.assertEqual((lost["op"], lost["error"]["code"]), ("info", "connection_lost"))
