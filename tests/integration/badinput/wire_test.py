@@ -161,13 +161,15 @@ class Garbage(SharedCluster):
                             w.send(wire.frame(kind, body, cls=cls))
         self.leader.ok("kv", "put", "beside", "1")
 
-    def test_a_stranger_cannot_move_the_term_or_the_log(self):
-        strangers_word = wire.field(2, 99) + wire.field(3, self.leader.number) + wire.field(4, 1_000_000)
-        for kind in range(14):
-            with self.peer(99) as w:
-                w.send(wire.frame(wire.RAFT, wire.field(1, kind) + strangers_word, cls=wire.CRITICAL))
-                w.send(wire.frame(wire.QUERY, wire.kv_get(b"x"), request=7))
-                w.receive()  # so that the node has read what came before
+    def test_a_peer_cannot_speak_in_the_name_of_another(self):
+        for follower in self.nodes.followers():
+            forged = (wire.field(2, follower.number) + wire.field(3, self.leader.number) +
+                      wire.field(4, 1_000_000))
+            for kind in range(14):
+                with self.peer(99) as w:
+                    w.send(wire.frame(wire.RAFT, wire.field(1, kind) + forged, cls=wire.CRITICAL))
+                    w.send(wire.frame(wire.QUERY, wire.kv_get(b"x"), request=7))
+                    w.receive()  # so that the node has read what came before
 
     def test_a_snapshot_that_says_it_is_vast_is_refused(self):
         before = resident_bytes(self.leader)
