@@ -68,6 +68,15 @@ void raft_driver::pump_snapshots() {
 
 void raft_driver::receive_chunk(raft::decoded_message& d) {
   const auto& meta = *d.msg.snapshot;
+  // Judged before memory is taken for it: what the core would refuse, and sizes that cannot be.
+  const auto& conf = core_.configuration();
+  const bool strange = conf.contains(core_.id()) && !conf.contains(d.msg.from) &&
+                       !leases_.knows(d.msg.from);
+  if (d.msg.term < core_.current_term() || strange || d.chunk.total > limits::snapshot_max_bytes ||
+      d.chunk.offset > d.chunk.total || d.chunk.data.size() > d.chunk.total - d.chunk.offset) {
+    metrics_.invalid.add();
+    return;
+  }
   auto& in = snapshots_in_[d.msg.from];
   if (d.chunk.offset == 0) {
     in = {.index = meta.index,
@@ -76,8 +85,7 @@ void raft_driver::receive_chunk(raft::decoded_message& d) {
           .total = d.chunk.total};
   }
   const bool fits = in.index == meta.index && in.term == meta.term &&
-                    in.received == d.chunk.offset &&
-                    d.chunk.offset + d.chunk.data.size() <= in.total;
+                    in.received == d.chunk.offset && in.total == d.chunk.total;
   if (!fits) return;
   std::memcpy(in.data->data() + in.received, d.chunk.data.data(), d.chunk.data.size());
   in.received += d.chunk.data.size();
