@@ -6,6 +6,7 @@
 // and latency counts from the start of a request to the moment its answer is at hand. The result
 // has the names of `blixard bench kv -o json`. What remains different is gRPC's own cost per call,
 // which is why the comparison also records the processor time of both generators.
+#include <etcd_kv.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
@@ -21,7 +22,6 @@
 #include <vector>
 
 #include "apps/histogram.hpp"
-#include "etcd_kv.grpc.pb.h"
 
 namespace {
 
