@@ -5,7 +5,6 @@ Needs BLIXARD_BIN. Times are bounded generously: nothing here measures speed.
 import json
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -199,7 +198,7 @@ class JsonLines(WithNode):
                               stdout=subprocess.PIPE, text=True, bufsize=1) as p:
             p.stdin.write("kv put warm 1\n")
             p.stdout.readline()
-            self.node.process.send_signal(signal.SIGSTOP)
+            self.node.pause()
             try:
                 begin = time.monotonic()
                 for i in range(10):
@@ -207,7 +206,7 @@ class JsonLines(WithNode):
                 out = [json.loads(p.stdout.readline()) for _ in range(10)]
                 took = time.monotonic() - begin
             finally:
-                self.node.process.send_signal(signal.SIGCONT)
+                self.node.resume()
             self.assertEqual({(o["op"], o["error"]["code"]) for o in out}, {("info", "timeout")})
             self.assertEqual(sorted(o["id"] for o in out), list(range(10)))
             self.assertLess(took, 5)  # 0.4 s is promised; this only says that it did not wait 10 s
@@ -224,7 +223,7 @@ class LostNode(unittest.TestCase):
                                   bufsize=1) as p:
                 p.stdin.write("kv put a 1\n")
                 p.stdout.readline()
-                node.process.send_signal(signal.SIGSTOP)
+                node.pause()
                 p.stdin.write("kv put a 2\n")
                 wait_until_unread(node.address)
                 node.process.kill()

@@ -37,6 +37,16 @@ class Node:
         for line in self.process.stdout:
             self.events.put(json.loads(line))
 
+    def pause(self):
+        """Stops every thread of the node; returns when they stand still."""
+        self.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + PATIENCE
+        while not all(_is_stopped(task) for task in _tasks(self.process.pid)):
+            assert time.monotonic() < deadline, "the node does not stop"
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self, keep=False):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -51,6 +61,15 @@ class Node:
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
         return self.process.returncode
+
+
+def _tasks(pid):
+    return [f"/proc/{pid}/task/{task}/stat" for task in os.listdir(f"/proc/{pid}/task")]
+
+
+def _is_stopped(stat):
+    with open(stat, encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def run(*words, stdin=None, env=None, timeout=PATIENCE):

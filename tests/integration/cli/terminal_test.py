@@ -117,7 +117,7 @@ class Terminal(unittest.TestCase):
         shell.expect("KEY|no keys")
         shell.send(CTRL_C)
         shell.expect(PROMPT)
-        self.node.process.send_signal(signal.SIGSTOP)
+        self.node.pause()
         try:
             shell.sendline("kv put hang 1 --timeout 600")
             shell.expect("kv put hang")
@@ -125,7 +125,7 @@ class Terminal(unittest.TestCase):
             shell.expect("cancelled")
             shell.expect("may still happen")
         finally:
-            self.node.process.send_signal(signal.SIGCONT)
+            self.node.resume()
         shell.expect("> ")
         shell.sendline("kv list none/")
         shell.expect("no keys")
