@@ -87,14 +87,16 @@ void wal::write_and_sync() {
   if (must_sync && !check(disk_->sync())) return;
   const auto now = net::monotonic_ns();
   const auto took = now - started;
-  if (commit_matters || now - hint_flushed_ns_ > hint_every_ns) {
-    if (!check(disk_->flush_hint())) return;
-    hint_flushed_ns_ = now;
-  }
+  if (commit_matters && !check(disk_->flush_hint())) return;
   const auto last = pending_.back().seq;
   pending_.clear();
   send<caf::message_priority::high>(to_.raft, persisted{last, took});
   if (must_sync) account(took, entries);
+  // What follows delays the next batch at most, not the acknowledgement of this one.
+  if (now - hint_flushed_ns_ > hint_every_ns) {
+    if (!check(disk_->flush_hint())) return;
+    hint_flushed_ns_ = now;
+  }
   // The next segment is made ready in slices while nothing waits; raft has been told already.
   // Without space for it the next write says so.
   if (auto more = disk_->prepare(); !more && more.error().code != storage::storage_errc::no_space)

@@ -251,7 +251,11 @@ result<bool> wal::prepare() {
   const std::uint64_t slice = std::max(slice_bytes, 2 * last_write_bytes_);
   const std::uint64_t size = options_.segment_bytes;
   const std::uint64_t wanted = std::min(size, end_.offset + ahead_bytes);
-  if (current_ && filled_ < wanted) {
+  // In long runs with long pauses, not a little after every sync: while the file does not grow, a
+  // sync has no inode to write.
+  if (filled_ < std::min(size, end_.offset + ahead_bytes / 2)) filling_ = true;
+  if (filled_ >= wanted) filling_ = false;
+  if (current_ && filling_) {
     if (auto done = fill(*current_, filled_, std::min(wanted, filled_ + slice)); !done)
       return tl::unexpected(done.error());
     live_.back().file_bytes = filled_;
