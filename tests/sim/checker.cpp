@@ -155,9 +155,12 @@ void checker::after_step(const raft::core& core) {
 
 void checker::released(const raft::message& m) {
   using raft::message_type;
-  if (m.type == message_type::prevote || m.type == message_type::prevote_resp || !m.term) return;
+  const bool promise = m.type == message_type::vote ||
+                       (m.type == message_type::vote_resp && !m.reject) ||
+                       (m.type == message_type::append_resp && !m.reject);
+  if (!promise) return;
   auto& newest = released_term_[m.from];
-  if (m.type != message_type::vote_resp) newest = std::max(newest, m.term);
+  newest = std::max(newest, m.term);
   node_id candidate;
   if (m.type == message_type::vote) candidate = m.from;
   if (m.type == message_type::vote_resp && !m.reject) candidate = m.to;

@@ -39,7 +39,8 @@ class checker {
   /// configuration. `durable` by node id.
   void on_quorum(const raft::core& leader, const entry& e,
                  const std::map<node_id, const durable_log*>& durable);
-  /// A message that left a node: one vote per term, terms do not shrink, also across restarts.
+  /// A message that left a node. Votes and acknowledgements are promises: one vote per term, and
+  /// no way back to an earlier term, also across restarts.
   void released(const raft::message& m);
   /// What a restart found holds what was durable.
   void recovered(node_id id, const storage::recovery& found, const durable_log& durable);

@@ -10,7 +10,6 @@
 namespace blixard::sim {
 namespace {
 
-constexpr std::uint64_t patience = 250 * ms;  // per attempt
 constexpr std::uint64_t tries_max = 8;
 
 op_result result_of(const pb::Answer& a) {
@@ -108,7 +107,7 @@ clients::action clients::on_time(std::uint32_t client, std::uint64_t now) {
   ++c.tries;
   ++c.attempt;
   c.open = true;
-  c.retry_at = now + patience;
+  c.retry_at = now + (dice_.one_in(3) ? 1000 : 250) * ms;  // how long it waits for an answer
   return {.send = true, .to = c.guess, .request = encode(client, c), .wake_at = c.retry_at};
 }
 

@@ -78,11 +78,9 @@ link_lanes& driver::lane(node_id to) { return lanes_.try_emplace(to, small_lanes
 void driver::tick() {
   core_->tick();
   ++ticks_;
-  if (ticks_ % 10 == 0) {
-    promote_learners();
-    declare_down();
-    place_vms();
-  }
+  if (ticks_ % 10 == 0) promote_learners();
+  declare_down();
+  place_vms();
   register_self();
   renew_lease();
   run_vms();

@@ -173,6 +173,7 @@ class driver {
   bool fenced_ = false;
   std::uint64_t renewed_ns_ = 0;
   std::uint64_t register_sent_ns_ = 0;
+  log_index placed_at_;  // plans are made once per state
 };
 
 /// The key, or an empty name, that clients give to the state machine: "c<client>".

@@ -72,6 +72,7 @@ slice without_sessions(const slice& snapshot_data) {
       removed += session_hash(r.session());
     else
       kept.push_back(r);
+    r.Clear();  // parsing merges
   }
   auto digest = from_hex(kept.front().header().digest());
   digest -= removed;
@@ -284,12 +285,13 @@ void driver::declare_down() {
 
 // The planner's part: two VMs are wanted; one without a node goes to any node that is ready.
 void driver::place_vms() {
-  if (!core_->is_leader() || ticks_ % 20 != 0 || applied_ < core_->commit()) return;
+  if (!core_->is_leader() || placed_at_ == applied_ || applied_ < core_->commit()) return;
   std::vector<node_id> ready;
   machine_.inventory()->nodes.for_each([&](const state::node_usage& n) {
     if (n.facts->state() == pb::NODE_READY) ready.push_back(n.id);
   });
   if (ready.empty()) return;
+  placed_at_ = applied_;
   pb::Command c;
   for (std::uint64_t i = 0; i < vms_wanted; ++i) {
     if (machine_.vm("default", "vm" + std::to_string(i))) continue;

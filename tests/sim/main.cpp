@@ -14,13 +14,15 @@ using namespace blixard::sim;
 
 constexpr const char* usage =
     "blixard-sim [--seed N] [--seeds K] [--ops M] [--nodes N] [--fault NAME=PROBABILITY]...\n"
-    "            [--mutant NAME] [--quiet] [--list]\n"
-    "Simulates K clusters of whole nodes, seeds N, N+1, ...; exit code 1 if an invariant breaks.\n";
+    "            [--mutant NAME] [--hunt] [--quiet] [--list]\n"
+    "Simulates K clusters of whole nodes, seeds N, N+1, ...; exit code 1 if an invariant breaks.\n"
+    "With --hunt: until one breaks; exit code 1 if none does. For planted bugs (--mutant).\n";
 
 struct arguments {
   options run;
   std::uint64_t seeds = 1;
   bool quiet = false;
+  bool hunt = false;
 };
 
 [[noreturn]] void wrong(const std::string& what) {
@@ -49,6 +51,10 @@ arguments parse(int argc, char** argv) {
     const std::string_view name{argv[i]};
     if (name == "--quiet") {
       a.quiet = true;
+      continue;
+    }
+    if (name == "--hunt") {
+      a.hunt = true;
       continue;
     }
     if (name == "--list") list();
@@ -82,10 +88,27 @@ void show(const options& o, const outcome& r) {
   std::printf("replay: %s\n", replay_command(o).c_str());
 }
 
+// How many seeds it takes to find a planted bug, and which check finds it.
+int hunt(const arguments& a) {
+  for (std::uint64_t n = 0; n < a.seeds; ++n) {
+    auto o = a.run;
+    o.seed += n;
+    const auto r = simulate(o);
+    if (!r.failed) continue;
+    std::printf("| %s | %s | %llu |\n", std::string{to_string(o.bug)}.c_str(), r.check.c_str(),
+                static_cast<unsigned long long>(n + 1));
+    return 0;
+  }
+  std::printf("%s was not found in %llu seeds\n", std::string{to_string(a.run.bug)}.c_str(),
+              static_cast<unsigned long long>(a.seeds));
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const auto a = parse(argc, argv);
+  if (a.hunt) return hunt(a);
   int code = 0;
   for (std::uint64_t n = 0; n < a.seeds; ++n) {
     auto o = a.run;

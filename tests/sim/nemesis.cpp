@@ -80,7 +80,11 @@ void world::split() {
   cuts_.clear();
   std::vector<node_id> left;
   std::vector<node_id> right;
-  for (const auto& [id, m] : members_) (dice_.one_in(2) ? left : right).push_back(id);
+  const auto* lead = dice_.one_in(2) ? leader() : nullptr;  // often it is the leader who is alone
+  for (const auto& [id, m] : members_) {
+    const bool is_left = lead != nullptr ? lead->core().id() == id : dice_.one_in(2);
+    (is_left ? left : right).push_back(id);
+  }
   for (const auto a : left) {
     for (const auto b : right) {
       cuts_.insert({a, b});

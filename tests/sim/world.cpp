@@ -36,7 +36,9 @@ void world::settle_parameters() {
   c.election_max_ticks = 30;
   c.heartbeat_ticks = 5;
   c.forward = false;
-  c.prevote = !dice_.one_in(4);
+  c.check_quorum = !dice_.one_in(4);
+  // Without both, a removed node may go on disturbing the others (thesis section 4.2.3).
+  c.prevote = !c.check_quorum || !dice_.one_in(4);
   c.max_inflight_msgs = dice_.one_in(4) ? 2 : 64;
   c.max_inflight_bytes = dice_.one_in(4) ? 256 : 0;
   c.max_msg_bytes = dice_.one_in(4) ? 100 : 0;
