@@ -142,7 +142,9 @@ class disk_store final : public store {
 
   result<void> write(std::span<const persist_batch> batches) override;
   result<void> sync() override;
-  bool dirty() const noexcept override { return ready() && (log_->dirty() || vote_changed()); }
+  bool dirty() const noexcept override {
+    return ready() && (log_->dirty() || vote_changed() || conf_committed());
+  }
   result<bool> prepare() override;
   result<void> flush_hint() override;
   result<void> compact(log_index first) override;
@@ -167,6 +169,12 @@ class disk_store final : public store {
   [[nodiscard]] bool vote_changed() const noexcept {
     return hard_.term != durable_meta_.hard.term || hard_.vote != durable_meta_.hard.vote;
   }
+  /// A configuration entry is known to be committed: a restart must not fall behind it, or it would
+  /// campaign and count votes in a configuration that the others have left.
+  [[nodiscard]] bool conf_committed() const noexcept {
+    return !confs_.empty() && confs_.front() <= std::min(hard_.commit, durable_tail_);
+  }
+  void note_conf(const entry& e);
   [[nodiscard]] meta_state wanted_meta() const;
   [[nodiscard]] result<void> write_meta_durably(const meta_state& wanted);
   [[nodiscard]] tl::unexpected<storage_error> refuse() const {
@@ -188,6 +196,7 @@ class disk_store final : public store {
   log_index durable_tail_;   // last index synced
   log_index snapshot_index_;
   log_index repair_to_;
+  std::vector<log_index> confs_;  // configuration entries above the durable commit, ascending
   std::optional<std::pair<log_index, blixard::term>> mark_;  // precedes the next record
   bool mark_staged_ = false;
   std::uint64_t snapshots_saved_ = 0;
@@ -203,7 +212,10 @@ result<recovery> disk_store::recover() {
   snapshot_index_ = found.snap.index;
   repair_to_ = found.repair_to;
   terms_.reset(looked->log.base_index(), looked->log.base_term());
-  for (const entry& e : found.entries) terms_.add(e.index, e.term);
+  for (const entry& e : found.entries) {
+    terms_.add(e.index, e.term);
+    if (e.index > found.hard.commit) note_conf(e);
+  }
   if (looked->restart_log) mark_.emplace(found.snap.index, found.snap.term);
   recovery answer = std::move(found);
   if (answer.corrupt) {
@@ -251,6 +263,12 @@ void disk_store::stage(std::span<const entry> entries) {
   }
 }
 
+/// An entry takes the place of everything from its index on.
+void disk_store::note_conf(const entry& e) {
+  while (!confs_.empty() && confs_.back() >= e.index) confs_.pop_back();
+  if (e.kind == entry_kind::conf) confs_.push_back(e.index);
+}
+
 /// Writes what is staged; only then does the state in memory follow.
 result<void> disk_store::flush(std::span<const persist_batch> staged) {
   auto done = log_->flush();
@@ -263,7 +281,10 @@ result<void> disk_store::flush(std::span<const persist_batch> staged) {
   mark_staged_ = false;
   tail_ = staged_tail_;
   for (const auto& batch : staged) {
-    for (const entry& e : batch.entries) terms_.add(e.index, e.term);
+    for (const entry& e : batch.entries) {
+      terms_.add(e.index, e.term);
+      note_conf(e);
+    }
     if (!batch.hard) continue;
     CHECK_GE(batch.hard->term, hard_.term);
     hard_ = *batch.hard;
@@ -300,6 +321,7 @@ result<void> disk_store::install(const blixard::snapshot& snap) {
   }
   mark_.emplace(snap.index, snap.term);
   terms_.reset(snap.index, snap.term);
+  confs_.clear();
   tail_ = staged_tail_ = snap.index;
   return {};
 }
@@ -311,6 +333,7 @@ result<void> disk_store::write_meta_durably(const meta_state& wanted) {
   if (auto done = meta_->sync(); !done) return done;
   (void)BLIXARD_FAULT("meta.after_sync");
   durable_meta_ = wanted;
+  std::erase_if(confs_, [&](log_index i) { return i <= wanted.hard.commit; });
   return {};
 }
 
@@ -320,7 +343,7 @@ result<void> disk_store::sync() {
   durable_tail_ = tail_;
   const meta_state wanted = wanted_meta();
   // Log first, then term and vote: RAFTLAB R3.
-  if (vote_changed()) return write_meta_durably(wanted);
+  if (vote_changed() || conf_committed()) return write_meta_durably(wanted);
   // Not worth a sync: it outlives the process, and after a power cut an older one will do.
   if (wanted != meta_->written()) return meta_->write(wanted);
   return {};
@@ -329,7 +352,7 @@ result<void> disk_store::sync() {
 result<void> disk_store::flush_hint() {
   if (!ready()) return refuse();
   const meta_state wanted = wanted_meta();
-  if (wanted == durable_meta_ || vote_changed()) return {};
+  if (wanted == durable_meta_ || vote_changed() || conf_committed()) return {};
   return write_meta_durably(wanted);
 }
 

@@ -206,6 +206,20 @@ TEST(log, the_commit_hint_alone_costs_no_sync) {
   EXPECT_EQ(store::examine(disk, dir)->hard, hard(1, 1, 3));
 }
 
+TEST(log, a_committed_configuration_entry_stays_committed_after_a_power_cut) {
+  sim_disk disk;
+  auto [store, found] = open(disk);
+  auto entries = make_entries(1, 3, 1);
+  entries[1].kind = entry_kind::conf;
+  persist(*store, entries, hard(1, 1, 0));
+  const persist_batch commit{persist_seq{2}, nullptr, {}, hard(1, 1, 3), true};
+  ASSERT_TRUE(store->write({&commit, 1}));
+  EXPECT_TRUE(store->dirty());
+  ASSERT_TRUE(store->sync());
+  disk.crash_keeping_first(0);
+  EXPECT_EQ(store::examine(disk, dir)->hard, hard(1, 1, 3));
+}
+
 TEST(log, a_commit_ahead_of_the_own_disk_is_not_claimed) {
   sim_disk disk;
   auto [store, found] = open(disk);
