@@ -163,7 +163,6 @@ struct persist_request {
   std::optional<snapshot> snap;
   std::vector<entry> entries;
   std::optional<hard_state> hard;
-  bool commit_matters = false;  // the commit index in `hard` must be durable too, not only a hint
 };
 /// Entries up to `through` are covered by a durable snapshot and may go.
 struct compact_request {

@@ -79,10 +79,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
-      metrics_(*facts.registry) {
-  for (const auto& e : disk.entries)
-    if (e.kind == entry_kind::conf && e.index > disk.hard.commit) open_confs_.push_back(e.index);
-}
+      metrics_(*facts.registry) {}
 
 raft_driver::behavior_type raft_driver::make_behavior() {
   return {
@@ -300,13 +297,6 @@ void raft_driver::persist(raft::output& out) {
     last_ = std::max(last_, out.snapshot->index);
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
-  // A restarted node must know of every configuration that it ever acted by, also after a power
-  // cut: the commit index of a configuration entry is no mere hint.
-  for (const auto& e : out.entries)
-    if (e.kind == entry_kind::conf) open_confs_.push_back(e.index);
-  if (out.hard)
-    request.commit_matters =
-        std::erase_if(open_confs_, [&](log_index i) { return i <= out.hard->commit; }) != 0;
   request.entries = std::move(out.entries);
   request.hard = out.hard;
   send(to_.wal, std::move(request));

@@ -165,7 +165,6 @@ class raft_driver final : public hosted<raft_actor::base> {
       waiting_grants_;  // applied_ >= index
   log_index last_conf_handed_;
   log_index last_conf_proposed_;
-  std::vector<log_index> open_confs_;  // configuration entries whose commit is not on the disk yet
   log_index last_;                     // of the log
   bool was_member_ = false;
 

@@ -61,7 +61,6 @@ void wal::write_and_sync() {
   batches_.clear();
   std::size_t entries = 0;
   bool must_sync = false;
-  bool commit_matters = false;
   for (const auto& p : pending_) {
     batches_.push_back({.seq = p.seq,
                         .snap = p.snap ? &*p.snap : nullptr,
@@ -70,7 +69,6 @@ void wal::write_and_sync() {
                         .must_sync = p.must_sync});
     entries += p.entries.size();
     must_sync = must_sync || p.must_sync;
-    commit_matters = commit_matters || p.commit_matters;
   }
   const auto started = net::monotonic_ns();
   if (auto written = disk_->write(batches_);
@@ -87,7 +85,6 @@ void wal::write_and_sync() {
   if (must_sync && !check(disk_->sync())) return;
   const auto now = net::monotonic_ns();
   const auto took = now - started;
-  if (commit_matters && !check(disk_->flush_hint())) return;
   const auto last = pending_.back().seq;
   pending_.clear();
   send<caf::message_priority::high>(to_.raft, persisted{last, took});
