@@ -176,7 +176,7 @@ class driver {
   log_index placed_at_;  // plans are made once per state
 };
 
-/// The key, or an empty name, that clients give to the state machine: "c<client>".
+/// The same command without its operation id: a retry of it is another command.
 [[nodiscard]] slice without_session(const slice& command);
 /// mutant::snapshot_without_sessions: the same snapshot, but nothing of clients remembered.
 [[nodiscard]] slice without_sessions(const slice& snapshot_data);
