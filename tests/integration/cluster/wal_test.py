@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from harness import Case, Exited, eventually, main, run  # noqa: E402
+from session import Session  # noqa: E402
 
 
 class Wal(Case):
@@ -22,9 +23,14 @@ class Wal(Case):
         """A node that was killed after so many writes; their versions."""
         cluster = self.cluster(1)
         node = cluster[0]
-        versions = [node.ok("kv", "put", f"k{i}", f"value {i}")["version"] for i in range(count)]
+        versions = self.put(node, count)
         node.kill()
         return node, versions
+
+    def put(self, node, count):
+        """Writes k0, k1, ... one after the other; their versions."""
+        with Session([node]) as session:
+            return [session.ask(f"kv put k{i} 'value {i}'")["result"]["version"] for i in range(count)]
 
     def flip(self, node, record, distance):
         """Changes one byte of a record in its file."""
@@ -104,8 +110,7 @@ class Wal(Case):
 
     def test_a_damaged_entry_is_repaired_from_the_peers(self):
         cluster = self.cluster(3)
-        for i in range(50):
-            cluster.ok("kv", "put", f"k{i}", f"value {i}")
+        self.put(cluster[0], 50)
         cluster.digests()
         node = cluster.followers()[0]
         node.kill()
