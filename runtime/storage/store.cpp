@@ -76,7 +76,7 @@ result<findings> look(file_system& fs, const place& at, snapshots& snaps) {
   findings f;
   auto meta = meta_file::load(fs, at.dir, at.owner.node);
   if (!meta) return tl::unexpected(meta.error());
-  f.meta = std::move(*meta);
+  f.meta = *meta;
   const log_listener listener{[&f](const segment_header& h) { return f.log.begin_segment(h); },
                               [&f](const seen_record& r) { return f.log.add(r); }};
   auto walk = walk_log(fs, at.dir + "/wal", at.owner.node, f.meta.state.durable, listener);

@@ -72,6 +72,7 @@ command_result run_command(const std::vector<std::string>& argv, std::chrono::mi
   const unique_fd out{fds[0]};
   unique_fd in{fds[1]};
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const auto& a : argv) arguments.push_back(const_cast<char*>(a.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

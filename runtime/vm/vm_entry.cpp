@@ -90,6 +90,7 @@ tl::expected<pid_t, error> spawn_detached(const std::vector<std::string>& argv, 
   posix_spawn_file_actions_adddup2(actions, high_listener.get(), 3);
   posix_spawn_file_actions_adddup2(actions, high_lock.get(), 4);
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const auto& a : argv) arguments.push_back(const_cast<char*>(a.c_str()));
   arguments.push_back(nullptr);
   pid_t pid = 0;

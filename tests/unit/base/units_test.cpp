@@ -9,21 +9,21 @@ struct size_case {
 };
 
 TEST(size, every_way_of_writing_one_is_read) {
-  constexpr std::uint64_t K = 1024;
+  constexpr std::uint64_t KiB = 1024;
   const std::vector<size_case> cases{
       {"0", 0},
       {"512", 512},
       {"1B", 1},
-      {"1k", K},
-      {"64KB", 64 * K},
-      {"256M", 256 * K * K},
-      {"256MiB", 256 * K * K},
-      {"256mi", 256 * K * K},
-      {"2G", 2 * K * K * K},
-      {"1.5G", 1536 * K * K},
+      {"1k", KiB},
+      {"64KB", 64 * KiB},
+      {"256M", 256 * KiB * KiB},
+      {"256MiB", 256 * KiB * KiB},
+      {"256mi", 256 * KiB * KiB},
+      {"2G", 2 * KiB * KiB * KiB},
+      {"1.5G", 1536 * KiB * KiB},
       {"0.5K", 512},
-      {"3T", 3 * K * K * K * K},
-      {"8191P", 8191 * K * K * K * K * K},
+      {"3T", 3 * KiB * KiB * KiB * KiB},
+      {"8191P", 8191 * KiB * KiB * KiB * KiB * KiB},
       {"9223372036854775807", INT64_MAX},
   };
   for (const auto& c : cases) {
