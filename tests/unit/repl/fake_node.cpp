@@ -1,5 +1,7 @@
 #include "tests/unit/repl/fake_node.hpp"
 
+#include <gtest/gtest.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
