@@ -126,6 +126,14 @@ class Wire:
             pass
         return True
 
+    def end(self):
+        """Ends the stream and reads until the node has closed: it has read all that was sent."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return True  # it has closed already
+        return self.is_closed_by_node()
+
     def vanish(self):
         """Resets the connection: the peer is gone without a word."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
