@@ -126,9 +126,11 @@ void core::load(const disk_state& disk, log_index applied) {
   // A crash can leave entries or a snapshot without the hard state that came with them. A node that
   // never had a term boots from a snapshot that somebody made: it starts below the snapshot's term.
   const term seen = log_.last() > log_.base() || term_ ? log_.last_term() : term{};
-  if (seen > term_) {
+  const bool raised = seen > term_;
+  if (raised) {
     term_ = seen;
     vote_ = {};
+    gate_.vote_changed();  // nothing may be promised in this term before the disk knows it
   }
   applied_ = handed_ = std::max(applied, log_.base());
   CHECK_LE(applied_, log_.last());
@@ -137,6 +139,7 @@ void core::load(const disk_state& disk, log_index applied) {
   for (const log_index at : log_.confs(log_.base(), applied_)) apply_conf_entry(at);
   conf_changed_ = false;
   taken_hard_ = hard();
+  if (raised) taken_hard_.term = disk.hard.term;
 }
 
 message& core::send(message_type type, node_id to) {

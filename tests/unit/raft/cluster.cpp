@@ -147,12 +147,43 @@ void cluster::release(std::uint64_t id, persist_seq through) {
   std::vector<message> waiting;
   for (message& m : std::exchange(n.gated, {})) {
     const bool wait = m.after > through && !(n.writing.empty() && m.after <= n.newest);
-    if (wait)
+    if (wait) {
       waiting.push_back(std::move(m));
-    else
-      network.push_back(std::move(m));
+      continue;
+    }
+    check_release(id, m);
+    network.push_back(std::move(m));
   }
   n.gated = std::move(waiting);
+}
+
+// The persist gate from outside: what a message promises stands on the disk when it leaves. A disk
+// that is in a later term may have replaced what an older message spoke of.
+void cluster::check_release(std::uint64_t id, const message& m) const {
+  const disk& d = nodes.at(id).stored;
+  const auto refuse = [&](const char* what) {
+    throw std::logic_error("persist gate: " + std::string(what) + " of node " + std::to_string(id) +
+                           " leaves before it is durable");
+  };
+  const bool grant = m.type == message_type::vote_resp && !m.reject;
+  const bool request = m.type == message_type::vote;
+  const bool ack = m.type == message_type::append_resp && !m.reject;
+  if (!grant && !request && !ack) return;
+  if (d.hard.term > m.term) return;
+  // A candidate that follows the winner of its term may have replaced the tail that it asked with.
+  if (request && nodes.at(id).raft->role() != role::candidate) return;
+  if (d.hard.term < m.term) refuse("the term");
+  if (grant && d.hard.vote != m.to) refuse("a vote");
+  if (request && d.hard.vote != m.from) refuse("its own vote");
+  const entry_log& log = nodes.at(id).raft->log();
+  const log_index promised = ack ? m.match : request ? m.log_index : log_index{};
+  const log_index base = d.snap ? d.snap->index : log_index{};
+  if (promised <= base) return;
+  const auto at = std::ranges::find(d.entries, promised, &entry::index);
+  if (at == d.entries.end()) refuse("the log");
+  const bool same_term = nodes.at(id).raft->current_term() == m.term;
+  if (same_term && log.knows_term(promised) && log.term_at(promised) != at->term)
+    refuse("the log as it is now");
 }
 
 void cluster::drain(std::uint64_t id) {

@@ -105,7 +105,7 @@ class cluster {
   [[nodiscard]] std::optional<std::uint64_t> leader() const;
   [[nodiscard]] std::vector<std::string> texts(std::uint64_t id) const;
 
-  /// Checked after every take() and deliver(); throws std::logic_error with what is broken.
+  /// Checked after every take(), sync() and deliver(); throws std::logic_error with what is broken.
   void check_safety(std::uint64_t id);
 
   std::map<std::uint64_t, node> nodes;
@@ -119,6 +119,7 @@ class cluster {
   void apply(std::uint64_t id, const output& out);
   void release(std::uint64_t id, persist_seq through);
   void report(const message& m, report_kind how);
+  void check_release(std::uint64_t id, const message& m) const;
 
   std::map<std::uint64_t, std::uint64_t> leaders_;  // term to leader
   std::map<std::uint64_t, entry> committed_;        // index to what somebody applied

@@ -428,6 +428,10 @@ TEST(restart, the_stored_commit_is_clamped_and_the_term_is_not_below_the_last_en
   EXPECT_EQ(a.commit(), log_index{5});
   EXPECT_EQ(a.current_term(), term{5});
   EXPECT_EQ(a.status().hard.vote, node_id{0});
+  output out;
+  a.take_output(out);
+  EXPECT_EQ(out.hard, (hard_state{term{5}, {}, log_index{5}}))
+      << "a term that the disk does not know";
   const disk_state below{{term{2}, node_id{2}, log_index{1}}, boot, {}};
   core b(k, below, log_index{3});
   EXPECT_EQ(b.commit(), log_index{3});
