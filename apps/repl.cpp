@@ -52,7 +52,7 @@ int run_repl(const strings& args) {
   net::client_options options;
   options.addresses = *addresses;
   net::client client(std::move(options));
-  if (::isatty(STDIN_FILENO) == 1) {
+  if (::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1) {
     const auto status = repl::ask_once(client, repl::build::local_status(3000));
     if (!status.ok()) {
       std::fputs(repl::render_error(status.failure).c_str(), stderr);

@@ -254,10 +254,20 @@ class client::impl {
     }
     while (lanes_[i].state() == lane_state::idle && r.tries_left > 0) {
       --r.tries_left;
-      r.deadline_ns = now_ns() + options_.connect_timeout_ms * ns_per_ms;
+      r.deadline_ns = now_ns() + patience_ns(r);
       next_deadline_ns_ = std::min(next_deadline_ns_, r.deadline_ns);
       if (auto ok = lanes_[i].start(options_.addresses[r.address]); !ok) lose(i, ok.error());
     }
+  }
+
+  /// How long one address may take: never so long that a waiting request misses the other ones.
+  [[nodiscard]] std::uint64_t patience_ns(const route& r) {
+    const auto now = now_ns();
+    std::uint64_t out = options_.connect_timeout_ms * ns_per_ms;
+    for (const auto id : r.waiting)
+      if (const auto* s = find(id); s != nullptr && s->deadline_ns > now)
+        out = std::min(out, (s->deadline_ns - now) / (r.tries_left + 1));
+    return out;
   }
 
   /// Ends what is late, and finds the next time to look.

@@ -26,7 +26,7 @@ namespace blixard::net {
 struct client_options {
   std::vector<endpoint> addresses;          // at least one
   std::size_t lanes = 1;                    // connections; lane i starts at address i mod n
-  std::uint32_t connect_timeout_ms = 1000;  // per address, until the node's hello
+  std::uint32_t connect_timeout_ms = 1000;  // per address until the node's hello, at most
   std::size_t max_frame_bytes = limits::frame_max_bytes;
 };
 

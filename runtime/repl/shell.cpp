@@ -250,7 +250,8 @@ std::string default_history_file() {
 
 int run_shell(port& p, const shell_options& options) {
   shell s(p, options);
-  return ::isatty(fileno(options.in)) == 1 ? s.run_interactive() : s.run_script();
+  const bool person = ::isatty(fileno(options.in)) == 1 && ::isatty(fileno(options.out)) == 1;
+  return person ? s.run_interactive() : s.run_script();
 }
 
 }  // namespace blixard::repl

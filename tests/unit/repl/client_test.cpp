@@ -215,6 +215,17 @@ TEST_F(client_test, no_connection_in_time_is_surely_unsent) {
   EXPECT_EQ(call.failed->code, errc::unavailable);
 }
 
+TEST_F(client_test, a_node_that_hangs_leaves_time_for_the_next) {
+  fake_node silent;
+  silent.mute = true;
+  fake_node good(3);
+  make({silent.where(), good.where()}, 1, 60'000);
+  outcome_of_call call;
+  submit(call, 2'000);
+  until([&] { return !good.requests.empty(); }, {&silent, &good});
+  EXPECT_EQ(call.calls, 0);
+}
+
 TEST_F(client_test, a_cancelled_request_is_never_called_back) {
   fake_node node;
   make({node.where()});
