@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
+#include <system_error>
 
 #include "runtime/vm/files.hpp"
 #include "runtime/vm/qemu.hpp"
@@ -197,6 +198,10 @@ qemu_info find_qemu() {
   const std::string binary = chosen.empty() ? find_in_path("qemu-system-x86_64") : chosen;
   if (binary.empty()) {
     info.why = "qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)";
+    return info;
+  }
+  if (::access(binary.c_str(), X_OK) != 0) {
+    info.why = binary + ": " + std::generic_category().message(errno);
     return info;
   }
   const auto version = run_command({binary, "--version"}, std::chrono::seconds{10});

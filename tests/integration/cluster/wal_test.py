@@ -3,6 +3,7 @@
 damage is never passed over."""
 import json
 import pathlib
+import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -108,7 +109,7 @@ class Wal(Case):
         self.flip(node, victim, 60)
         self.assertEqual(node.start().ready["wal_truncated_bytes"], 0, "the refused start changed the log")
 
-    def test_a_damaged_entry_is_repaired_from_the_peers(self):
+    def test_a_damaged_member_says_what_to_do_and_that_makes_it_whole_again(self):
         cluster = self.cluster(3)
         self.put(cluster[0], 50)
         cluster.digests()
@@ -116,13 +117,19 @@ class Wal(Case):
         node.kill()
         entries = self.entries(node)
         self.flip(node, entries[len(entries) // 2], 60)
-        node.start()
+        with self.assertRaises(Exited) as exited:
+            node.start()
+        self.assertEqual(exited.exception.code, 10)
+        self.assertIn("join again with an empty data directory", exited.exception.fatal["error"])
+        # What it says is done, while the others serve.
+        cluster.ok("cluster", "remove", str(node.number))
+        cluster.ok("kv", "put", "meanwhile", "served")
+        shutil.rmtree(node.data)
+        node.start("--join", ",".join(n.address for n in cluster.running()))
         cluster.wait_ready()
+        cluster.wait_voters()
         self.assertEqual(len(set(cluster.digests())), 1)
-        node.kill()
-        self.assertEqual(run("wal", "verify", str(node.data))[0], 0)
-        node.start()
-        cluster.wait_ready()
+        self.assertEqual(node.ok("kv", "get", "k49", "--stale")["value"], "value 49")
 
 
 if __name__ == "__main__":
