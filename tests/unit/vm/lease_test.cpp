@@ -132,7 +132,9 @@ TEST(lease, a_reader_beside_a_busy_writer_sees_only_published_pairs) {
     for (std::uint64_t i = 1; !stop; ++i) writer->extend(i, i * 3);
   }};
   std::uint64_t seen = 0;
-  for (int i = 0; i < 200'000; ++i) {
+  // On a busy machine the writer may not have had its turn by then: read on until it has.
+  for (int i = 0; i < 200'000 || (seen == 0 && i < 2'000'000'000); ++i) {
+    if (i >= 200'000) std::this_thread::yield();
     const auto v = reader->current();
     if (v == lease_value{}) continue;  // the writer lapped us: the safe answer
     ASSERT_EQ(v.deadline_ns, v.incarnation * 3);
