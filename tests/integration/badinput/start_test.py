@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""A node that cannot start says why, exits with the code for it, and changes nothing that is not its own."""
+"""A node that cannot start says why, exits with the code for it, and changes nothing that is not
+its own.
+"""
 import json
 import os
 import pathlib
@@ -10,7 +12,17 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from harness import Case, Cluster, Exited, Node, eventually, fetch, main, run  # noqa: E402
 
-USAGE, CONFIGURATION, BIND, LOCKED, FOREIGN, TOO_NEW, CORRUPT, NO_SPACE, WRITE = 2, 3, 4, 5, 6, 7, 10, 11, 12
+USAGE, CONFIGURATION, BIND, LOCKED, FOREIGN, TOO_NEW, CORRUPT, NO_SPACE, WRITE = (
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    10,
+    11,
+    12,
+)
 
 
 class Start(Case):
@@ -18,8 +30,11 @@ class Start(Case):
         """The node does not start: its exit code, also in the fatal event; returns what it said."""
         with self.assertRaises(Exited) as exited:
             node.start(*flags)
-        self.assertEqual((exited.exception.code, exited.exception.fatal.get("code")), (code, code),
-                         exited.exception.fatal)
+        self.assertEqual(
+            (exited.exception.code, exited.exception.fatal.get("code")),
+            (code, code),
+            exited.exception.fatal,
+        )
         self.assertTrue(exited.exception.fatal["error"])
         return exited.exception.fatal["error"]
 
@@ -150,7 +165,11 @@ class Start(Case):
     def test_stray_files_in_the_data_directory_are_left_alone(self):
         node = self.one()
         node.kill()
-        strays = [node.data / "notes.txt", node.data / "wal" / "readme", node.data / "snap" / "x.snap.old"]
+        strays = [
+            node.data / "notes.txt",
+            node.data / "wal" / "readme",
+            node.data / "snap" / "x.snap.old",
+        ]
         for path in strays:
             path.write_text("mine")
         (node.data / "snap" / f"{99:016x}-{1:016x}.snap.tmp").write_text("half a snapshot")
@@ -158,30 +177,67 @@ class Start(Case):
         self.assertEqual([p.read_text() for p in strays], ["mine"] * 3)
 
     def test_addresses_that_are_none_exit_2_and_are_quoted(self):
-        for flag, value in (("--bind", "127.0.0.1"), ("--bind", "127.0.0.1:99999"), ("--bind", ":"),
-                            ("--bind", "127.0.0.1:-1"), ("--bind", "no such host:1"), ("--metrics", "x"),
-                            ("--join", "127.0.0.1:0"), ("--join", "a,b"), ("--advertise", "127.0.0.1:0"),
-                            ("--dial", "127.0.0.1:1"), ("--dial", "x=127.0.0.1:1"), ("--id", "0"),
-                            ("--id", "-1"), ("--id", "two"), ("--memory", "1Q"), ("--memory", "-1G"),
-                            ("--vcpus", "1.5"), ("--disk", "lots"), ("--label", "nokey"),
-                            ("--backend", "xen"), ("--log-level", "loud"), ("--name", "Not_A_Name"),
-                            ("--segment-bytes", "x"), ("--tick-ms", "")):
+        for flag, value in (
+            ("--bind", "127.0.0.1"),
+            ("--bind", "127.0.0.1:99999"),
+            ("--bind", ":"),
+            ("--bind", "127.0.0.1:-1"),
+            ("--bind", "no such host:1"),
+            ("--metrics", "x"),
+            ("--join", "127.0.0.1:0"),
+            ("--join", "a,b"),
+            ("--advertise", "127.0.0.1:0"),
+            ("--dial", "127.0.0.1:1"),
+            ("--dial", "x=127.0.0.1:1"),
+            ("--id", "0"),
+            ("--id", "-1"),
+            ("--id", "two"),
+            ("--memory", "1Q"),
+            ("--memory", "-1G"),
+            ("--vcpus", "1.5"),
+            ("--disk", "lots"),
+            ("--label", "nokey"),
+            ("--backend", "xen"),
+            ("--log-level", "loud"),
+            ("--name", "Not_A_Name"),
+            ("--segment-bytes", "x"),
+            ("--tick-ms", ""),
+        ):
             with self.subTest(f"{flag} {value}"):
-                flags = {"--id": "1", "--data-dir": str(self.folder / "d"), "--bind": "127.0.0.1:0",
-                         "--metrics": "127.0.0.1:0", flag: value}
+                flags = {
+                    "--id": "1",
+                    "--data-dir": str(self.folder / "d"),
+                    "--bind": "127.0.0.1:0",
+                    "--metrics": "127.0.0.1:0",
+                    flag: value,
+                }
                 code, out, err = run("node", *(word for pair in flags.items() for word in pair))
                 self.assertEqual((code, out), (USAGE, ""), err)
                 self.assertIn(flag.removeprefix("--"), err)
         self.assertFalse((self.folder / "d").exists())
 
     def test_values_that_make_no_sense_together_exit_3_and_name_the_key(self):
-        for word, flags in (("heartbeat", ["--heartbeat-ms", "5"]), ("election", ["--election-min-ms", "60"]),
-                            ("election", ["--election-max-ms", "100"]), ("segment", ["--segment-bytes", "1"]),
-                            ("frame", ["--max-frame-bytes", "1"]), ("memory-cap", ["--memory-cap", "1"]),
-                            ("loopback", ["--bind", "0.0.0.0:0"]), ("loopback", ["--bind", "[::]:0"])):
+        for word, flags in (
+            ("heartbeat", ["--heartbeat-ms", "5"]),
+            ("election", ["--election-min-ms", "60"]),
+            ("election", ["--election-max-ms", "100"]),
+            ("segment", ["--segment-bytes", "1"]),
+            ("frame", ["--max-frame-bytes", "1"]),
+            ("memory-cap", ["--memory-cap", "1"]),
+            ("loopback", ["--bind", "0.0.0.0:0"]),
+            ("loopback", ["--bind", "[::]:0"]),
+        ):
             with self.subTest(flags):
-                code, out, err = run("node", "--id", "1", "--data-dir", str(self.folder / "d"), "--bootstrap",
-                                     *(["--bind", "127.0.0.1:0"] if "--bind" not in flags else []), *flags)
+                code, out, err = run(
+                    "node",
+                    "--id",
+                    "1",
+                    "--data-dir",
+                    str(self.folder / "d"),
+                    "--bootstrap",
+                    *(["--bind", "127.0.0.1:0"] if "--bind" not in flags else []),
+                    *flags,
+                )
                 self.assertEqual((code, json.loads(out)["code"]), (CONFIGURATION,) * 2, err)
                 self.assertIn(word, err)
         self.assertFalse((self.folder / "d").exists())
@@ -193,8 +249,12 @@ class FileSystems(Case):
     def mount(self, size):
         path = self.folder / f"mount{size}"
         path.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
             self.skipTest(f"mounting is not permitted here: {done.stderr.strip()}")
         # Runs before the nodes are ended: a lazy unmount waits for their last file.
@@ -251,7 +311,9 @@ class FileSystems(Case):
         node.start()
         eventually("it leads", node.is_ready)
 
-    def test_a_disk_that_fills_up_refuses_writes_loses_nothing_and_goes_on_when_there_is_space(self):
+    def test_a_disk_that_fills_up_refuses_writes_loses_nothing_and_goes_on_when_there_is_space(
+        self,
+    ):
         path = self.mount("24m")
         node = self.node(path).add()
         eventually("it leads", node.is_ready)
@@ -261,6 +323,7 @@ class FileSystems(Case):
             _, answer = node.ctl("kv", "put", f"k{i:03}", "v" * 20_000, timeout=3)
             outcomes[f"k{i:03}"] = answer["op"]
             return answer
+
         for i in range(5):
             self.assertEqual(put(i)["op"], "ok")
         ballast = self.fill(path)

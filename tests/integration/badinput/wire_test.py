@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What comes over the network may be anything: it is refused, costs little, and disturbs nobody.
 
-After each test the cluster must have the same processes and the same term, and take and keep writes.
+After each test the cluster must have the same processes and the same term, and take and keep
+writes.
 """
 import pathlib
 import random
@@ -44,7 +45,9 @@ class Garbage(SharedCluster):
         for node in self.nodes:
             self.assertEqual(len(node.ok("kv", "list", self._testMethodName + "/")["items"]), 3)
         status = self.nodes.ok("cluster", "status")
-        self.assertEqual((status["leader"], status["term"], [n.pid for n in self.nodes]), self.before)
+        self.assertEqual(
+            (status["leader"], status["term"], [n.pid for n in self.nodes]), self.before
+        )
         self.assertEqual(len(set(self.nodes.digests())), 1)
 
     def client(self, node=None):
@@ -113,11 +116,12 @@ class Garbage(SharedCluster):
 
     def test_the_greeting_is_refused_with_a_reason_when_it_means_somebody_else(self):
         for greeting, code in (
-                (wire.hello(wire.PEER, wire.MAIN, self.cluster_id ^ 1, 9), PERMISSION_DENIED),
-                (wire.hello(wire.CLIENT, wire.MAIN, self.cluster_id ^ 1), PERMISSION_DENIED),
-                (wire.hello(wire.CLIENT, expected=77), NOT_FOUND),
-                (wire.hello(wire.PEER, wire.MAIN, self.cluster_id, 0), INVALID),
-                (wire.hello(wire.PEER, wire.MAIN, self.cluster_id, self.leader.number), INVALID)):
+            (wire.hello(wire.PEER, wire.MAIN, self.cluster_id ^ 1, 9), PERMISSION_DENIED),
+            (wire.hello(wire.CLIENT, wire.MAIN, self.cluster_id ^ 1), PERMISSION_DENIED),
+            (wire.hello(wire.CLIENT, expected=77), NOT_FOUND),
+            (wire.hello(wire.PEER, wire.MAIN, self.cluster_id, 0), INVALID),
+            (wire.hello(wire.PEER, wire.MAIN, self.cluster_id, self.leader.number), INVALID),
+        ):
             with Wire(self.leader, greeting) as w:
                 kind, _, said = w.greeting
                 self.assertEqual((kind, said.get(8)), (wire.HELLO, code))
@@ -133,7 +137,13 @@ class Garbage(SharedCluster):
     def test_requests_whose_bodies_are_garbage_are_answered_with_an_error(self):
         asked = (self.leader, self.nodes.followers()[0])
         for kind in (wire.COMMAND, wire.PLANNED, wire.QUERY, wire.LOCAL, wire.ADMIN):
-            for body in (b"", b"\xff", self.noise(10), self.noise(5000), b"\x0a\xff\xff\xff\xff\x0f"):
+            for body in (
+                b"",
+                b"\xff",
+                self.noise(10),
+                self.noise(5000),
+                b"\x0a\xff\xff\xff\xff\x0f",
+            ):
                 for node in asked:
                     with self.client(node) as w:
                         w.send(wire.frame(kind, body, request=42))
@@ -152,8 +162,15 @@ class Garbage(SharedCluster):
     def test_peers_that_send_garbage_are_ignored(self):
         bodies = [b"", b"\xff" * 20, self.noise(10), self.noise(100_000)]
         for number in (self.nodes.followers()[0].number, 99):
-            for kind in (wire.RAFT, wire.LEASE, wire.LEASE_GRANT, wire.ANSWER, wire.COMMAND, wire.QUERY,
-                         wire.ADMIN):
+            for kind in (
+                wire.RAFT,
+                wire.LEASE,
+                wire.LEASE_GRANT,
+                wire.ANSWER,
+                wire.COMMAND,
+                wire.QUERY,
+                wire.ADMIN,
+            ):
                 with self.peer(number) as w:
                     for cls in range(4):
                         for body in bodies:
@@ -162,8 +179,11 @@ class Garbage(SharedCluster):
 
     def test_a_peer_cannot_speak_in_the_name_of_another(self):
         for follower in self.nodes.followers():
-            forged = (wire.field(2, follower.number) + wire.field(3, self.leader.number) +
-                      wire.field(4, 1_000_000))
+            forged = (
+                wire.field(2, follower.number)
+                + wire.field(3, self.leader.number)
+                + wire.field(4, 1_000_000)
+            )
             for kind in range(14):
                 with self.peer(99) as w:
                     w.send(wire.frame(wire.RAFT, wire.field(1, kind) + forged, cls=wire.CRITICAL))
@@ -174,9 +194,16 @@ class Garbage(SharedCluster):
         meta = wire.fixed64(1, 1 << 40) + wire.fixed64(2, 1)
         for total in (1 << 36, 1 << 62, (1 << 64) - 1):
             for sender in (self.nodes.followers()[0].number, 99):
-                body = (wire.field(1, 8) + wire.field(2, sender) + wire.field(3, self.leader.number) +
-                        wire.field(4, self.before[1]) + wire.field(15, meta) + wire.field(16, 0) +
-                        wire.field(17, total) + wire.field(18, b"x" * 100))
+                body = (
+                    wire.field(1, 8)
+                    + wire.field(2, sender)
+                    + wire.field(3, self.leader.number)
+                    + wire.field(4, self.before[1])
+                    + wire.field(15, meta)
+                    + wire.field(16, 0)
+                    + wire.field(17, total)
+                    + wire.field(18, b"x" * 100)
+                )
                 with self.peer(sender, wire.BULK) as w:
                     w.send(wire.frame(wire.RAFT, body, cls=wire.LOW))
                     self.assertTrue(w.end())
@@ -186,8 +213,10 @@ class Garbage(SharedCluster):
     def test_a_client_that_ended_its_stream_still_gets_its_answers(self):
         for node in self.nodes:
             with self.client(node) as w:
-                w.send(wire.frame(wire.COMMAND, wire.kv_put(b"half-closed", b"v"), request=5) +
-                       wire.frame(wire.QUERY, wire.kv_get(b"half-closed"), request=6))
+                w.send(
+                    wire.frame(wire.COMMAND, wire.kv_put(b"half-closed", b"v"), request=5)
+                    + wire.frame(wire.QUERY, wire.kv_get(b"half-closed"), request=6)
+                )
                 w.socket.shutdown(socket.SHUT_WR)
                 answers = [w.receive(), w.receive()]
                 self.assertEqual(sorted(a[1] for a in answers), [5, 6])
@@ -198,16 +227,21 @@ class Garbage(SharedCluster):
         before = {n.number: open_files(n) for n in self.nodes}
         for i in range(300):
             w = self.client(self.nodes[i % 3])
-            w.send(wire.frame(wire.COMMAND, wire.kv_put(b"gone", str(i).encode()), request=i) +
-                   wire.frame(wire.PLANNED, self.noise(20)) + wire.header(wire.QUERY, 1000))
+            w.send(
+                wire.frame(wire.COMMAND, wire.kv_put(b"gone", str(i).encode()), request=i)
+                + wire.frame(wire.PLANNED, self.noise(20))
+                + wire.header(wire.QUERY, 1000)
+            )
             if i % 3 == 0:
                 w.vanish()
             else:
                 w.socket.close()
         for node in self.nodes:
-            eventually(lambda n=node: f"node {n.number} has {open_files(n)} open files, "
-                       f"it had {before[n.number]}",
-                       lambda n=node: open_files(n) <= before[n.number] + 5)
+            eventually(
+                lambda n=node: f"node {n.number} has {open_files(n)} open files, "
+                f"it had {before[n.number]}",
+                lambda n=node: open_files(n) <= before[n.number] + 5,
+            )
 
     def test_a_client_that_does_not_read_its_answers_is_held_back_or_closed(self):
         self.leader.ok("kv", "put", "large", "v" * 100_000)
@@ -217,8 +251,12 @@ class Garbage(SharedCluster):
             asked = 0
             try:
                 while asked < 20_000:
-                    if not w.send(b"".join(wire.frame(wire.QUERY, wire.kv_get(b"large"), request=i)
-                                           for i in range(asked, asked + 100))):
+                    if not w.send(
+                        b"".join(
+                            wire.frame(wire.QUERY, wire.kv_get(b"large"), request=i)
+                            for i in range(asked, asked + 100)
+                        )
+                    ):
                         break
                     asked += 100
             except TimeoutError:
@@ -229,8 +267,12 @@ class Garbage(SharedCluster):
     def test_more_requests_than_may_be_outstanding_are_refused_as_overloaded(self):
         with self.client() as w:
             count = 5000
-            w.send(b"".join(wire.frame(wire.COMMAND, wire.kv_put(b"burst", b"v"), request=i + 1)
-                            for i in range(count)))
+            w.send(
+                b"".join(
+                    wire.frame(wire.COMMAND, wire.kv_put(b"burst", b"v"), request=i + 1)
+                    for i in range(count)
+                )
+            )
             answers = [w.receive() for _ in range(count)]
             self.assertEqual(sorted(a[1] for a in answers), list(range(1, count + 1)))
             codes = [a[2].get(1, 0) for a in answers]
@@ -250,8 +292,14 @@ class Garbage(SharedCluster):
 
     def test_bad_http_is_refused_and_the_scrape_goes_on(self):
         host, port = self.leader.metrics.rsplit(":", 1)
-        for text in (b"\x00" * 100, b"GET\r\n\r\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 100_000,
-                     b"GET /metrics HTTP/1.1\r\n", self.noise(1000) + b"\r\n\r\n"):
+        for text in (
+            b"\x00" * 100,
+            b"GET\r\n\r\n",
+            b"POST /metrics HTTP/1.1\r\n\r\n",
+            b"GET /" + b"x" * 100_000,
+            b"GET /metrics HTTP/1.1\r\n",
+            self.noise(1000) + b"\r\n\r\n",
+        ):
             with socket.create_connection((host, int(port)), timeout=30) as s:
                 try:
                     s.sendall(text)

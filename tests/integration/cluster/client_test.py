@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What a client may rely on: one answer per request, stable codes, safe retries, facts without a node's help."""
+"""What a client may rely on: one answer per request, stable codes, safe retries, facts without a
+node's help.
+"""
 import json
 import pathlib
 import queue
@@ -7,8 +9,17 @@ import sys
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import (PATIENCE, Case, SharedCluster, eventually, fetch, free_port,  # noqa: E402
-                     main, run, start_ticks)
+from harness import (
+    PATIENCE,
+    Case,
+    SharedCluster,
+    eventually,
+    fetch,
+    free_port,  # noqa: E402
+    main,
+    run,
+    start_ticks,
+)
 from session import Session  # noqa: E402
 from status_page import StatusPage  # noqa: E402
 
@@ -47,11 +58,15 @@ class JsonLines(SharedCluster):
     def test_a_request_that_cannot_finish_is_answered_when_its_time_is_up(self):
         with Session([self.nodes[0]]) as session:
             index = self.nodes[0].ok("cluster", "status")["commit_index"]
-            late = session.send(["cluster", "digest", "--at", str(index + 1_000_000)], timeout_ms=500)
+            late = session.send(
+                ["cluster", "digest", "--at", str(index + 1_000_000)], timeout_ms=500
+            )
             self.assertEqual(late.get(timeout=10)["error"]["code"], "timeout")
 
     def test_the_end_of_input_waits_for_what_is_outstanding(self):
-        lines = "".join(json.dumps({"id": i, "cmd": f"kv put end/{i} x"}) + "\n" for i in range(200))
+        lines = "".join(
+            json.dumps({"id": i, "cmd": f"kv put end/{i} x"}) + "\n" for i in range(200)
+        )
         code, out, _ = run("ctl", "--connect", self.nodes[1].address, "--jsonl", stdin=lines)
         answers = [json.loads(line) for line in out.splitlines()]
         self.assertEqual((code, sorted(a["id"] for a in answers)), (0, list(range(200))))
@@ -80,32 +95,38 @@ class ExitCodes(SharedCluster):
         node.ok("kv", "put", "there", "1")
         node.ok("vm", "create", "there", "--command", "sleep 1000", "--memory", "16M")
         for words, code, error in (
-                (["kv", "get", "there"], 0, None),
-                (["kv", "put", "k" * 1025, "v"], 1, "too_large"),
-                (["kv", "put", "only-a-key"], 2, "invalid_argument"),
-                (["no", "such"], 2, "invalid_argument"),
-                (["kv", "get", "nowhere"], 3, "not_found"),
-                (["kv", "delete", "nowhere"], 3, "not_found"),
-                (["vm", "show", "nobody"], 3, "not_found"),
-                (["vm", "stop", "nobody"], 3, "not_found"),
-                (["node", "show", "77"], 3, "not_found"),
-                (["cluster", "remove", "77"], 3, "not_found"),
-                (["kv", "cas", "there", "0", "2"], 6, "conflict"),
-                (["kv", "put", "there", "2", "--if-version", "0"], 6, "conflict"),
-                (["vm", "create", "there"], 6, "already_exists"),
-                (["vm", "resume", "there", "--timeout", "0.000001"], 2, "invalid_argument"),
-                (["cluster", "digest", "--at", "99999999", "--timeout", "0.3"], 7, "timeout"),
-                (["vm", "create", "vast", "--memory", "60T"], 8, "unplaceable")):
+            (["kv", "get", "there"], 0, None),
+            (["kv", "put", "k" * 1025, "v"], 1, "too_large"),
+            (["kv", "put", "only-a-key"], 2, "invalid_argument"),
+            (["no", "such"], 2, "invalid_argument"),
+            (["kv", "get", "nowhere"], 3, "not_found"),
+            (["kv", "delete", "nowhere"], 3, "not_found"),
+            (["vm", "show", "nobody"], 3, "not_found"),
+            (["vm", "stop", "nobody"], 3, "not_found"),
+            (["node", "show", "77"], 3, "not_found"),
+            (["cluster", "remove", "77"], 3, "not_found"),
+            (["kv", "cas", "there", "0", "2"], 6, "conflict"),
+            (["kv", "put", "there", "2", "--if-version", "0"], 6, "conflict"),
+            (["vm", "create", "there"], 6, "already_exists"),
+            (["vm", "resume", "there", "--timeout", "0.000001"], 2, "invalid_argument"),
+            (["cluster", "digest", "--at", "99999999", "--timeout", "0.3"], 7, "timeout"),
+            (["vm", "create", "vast", "--memory", "60T"], 8, "unplaceable"),
+        ):
             with self.subTest(words):
                 got, answer = node.ctl(*words)
                 self.assertEqual((got, answer.get("error", {}).get("code")), (code, error), answer)
                 self.assertEqual(answer["op"], {0: "ok", 7: "info"}.get(code, "fail"))
-                if error in ("not_found", "conflict", "already_exists") and words[0] in ("kv", "vm"):
+                if error in ("not_found", "conflict", "already_exists") and words[0] in (
+                    "kv",
+                    "vm",
+                ):
                     self.assertGreater(answer["index"], 0, "it observed the state: it has an index")
         self.assertEqual(node.ctl("kv", "get", "there")[1]["result"]["value"], "1")
 
     def test_nobody_reached_is_exit_5_and_surely_nothing_happened(self):
-        code, out, _ = run("ctl", "--connect", f"127.0.0.1:{free_port()}", "-o", "json", "kv", "put", "a", "b")
+        code, out, _ = run(
+            "ctl", "--connect", f"127.0.0.1:{free_port()}", "-o", "json", "kv", "put", "a", "b"
+        )
         self.assertEqual((code, json.loads(out)["op"]), (5, "fail"))
 
     def test_no_leader_is_exit_5_and_surely_nothing_happened(self):
@@ -123,26 +144,37 @@ class ExitCodes(SharedCluster):
 class Retries(Case):
     def ask(self, nodes, command, seq, client="c1"):
         line = json.dumps({"id": 1, "cmd": command, "client": client, "seq": seq})
-        code, out, err = run("ctl", "--connect", ",".join(n.address for n in nodes), "--jsonl",
-                             stdin=line + "\n")
+        code, out, err = run(
+            "ctl", "--connect", ",".join(n.address for n in nodes), "--jsonl", stdin=line + "\n"
+        )
         self.assertEqual(code, 0, err)
         return json.loads(out)
 
     def test_a_repeated_command_gets_its_first_answer_after_failover_restart_and_snapshot(self):
         cluster = self.cluster(3)
-        commands = {1: "kv put once x --if-version 0", 2: "kv cas once x y", 3: "kv cas once x z",
-                    4: "kv delete nothing", 5: "kv delete once",
-                    6: "vm create web --stopped --memory 16M --command true",
-                    7: "vm create web --stopped --memory 16M --command true"}
+        commands = {
+            1: "kv put once x --if-version 0",
+            2: "kv cas once x y",
+            3: "kv cas once x z",
+            4: "kv delete nothing",
+            5: "kv delete once",
+            6: "vm create web --stopped --memory 16M --command true",
+            7: "vm create web --stopped --memory 16M --command true",
+        }
         first = {seq: self.ask(cluster, command, seq) for seq, command in commands.items()}
-        self.assertEqual([first[s]["op"] for s in first], ["ok", "ok", "fail", "fail", "ok", "ok", "fail"])
+        self.assertEqual(
+            [first[s]["op"] for s in first], ["ok", "ok", "fail", "fail", "ok", "ok", "fail"]
+        )
 
         def same_answers(when):
             for seq, command in commands.items():
                 again = self.ask(cluster.running(), command, seq)
                 for key in ("op", "result"):
                     self.assertEqual(again.get(key), first[seq].get(key), f"{when}: {command}")
-                self.assertEqual(again.get("error", {}).get("code"), first[seq].get("error", {}).get("code"))
+                self.assertEqual(
+                    again.get("error", {}).get("code"), first[seq].get("error", {}).get("code")
+                )
+
         same_answers("at once")
         dead = cluster.leader()
         dead.kill()
@@ -162,8 +194,11 @@ class Retries(Case):
             node.start()
         cluster.wait_ready()
         same_answers("after a restart from a snapshot")
-        self.assertEqual(self.ask(cluster, "kv put once x --if-version 0", 1, "c2")["op"], "ok",
-                         "another client's command is another command")
+        self.assertEqual(
+            self.ask(cluster, "kv put once x --if-version 0", 1, "c2")["op"],
+            "ok",
+            "another client's command is another command",
+        )
 
     def test_a_counter_is_exact_when_its_client_retries_whatever_is_unknown(self):
         cluster = self.cluster(3)
@@ -174,8 +209,12 @@ class Retries(Case):
             with Session(cluster) as session:
                 for i in range(400):
                     while True:
-                        answer = session.ask(f"kv cas counter {i} {i + 1}", client="counter", seq=i + 1,
-                                             timeout_ms=1000)
+                        answer = session.ask(
+                            f"kv cas counter {i} {i + 1}",
+                            client="counter",
+                            seq=i + 1,
+                            timeout_ms=1000,
+                        )
                         if answer["op"] == "ok":
                             break
                         unknown[0] += answer["op"] == "info"
@@ -183,6 +222,7 @@ class Retries(Case):
                             errors.append(answer)
                             return
                     done[0] = i + 1
+
         counting = threading.Thread(target=count, daemon=True)
         counting.start()
         for goal in (100, 200, 300):
@@ -225,14 +265,18 @@ class Facts(Case):
             node.suspend()
         for node in cluster:
             with StatusPage(node) as page:
-                self.assertEqual((page.node, page.pid, page.start_ticks),
-                                 (node.number, node.pid, start_ticks(node.pid)))
+                self.assertEqual(
+                    (page.node, page.pid, page.start_ticks),
+                    (node.number, node.pid, start_ticks(node.pid)),
+                )
                 self.assertEqual(page.cluster, status["cluster_id"])
                 leads = node.number == status["leader"]
                 self.assertEqual(page.flags, (int(leads), 1, status["leader"], status["term"], 3))
                 facts = page.read()
-                self.assertEqual((facts.term, facts.leader, facts.role, facts.cluster_size),
-                                 (status["term"], status["leader"], "leader" if leads else "follower", 3))
+                self.assertEqual(
+                    (facts.term, facts.leader, facts.role, facts.cluster_size),
+                    (status["term"], status["leader"], "leader" if leads else "follower", 3),
+                )
                 self.assertEqual((facts.keys, facts.initialized), (5, 1))
                 self.assertEqual(facts.vms_by_phase[3], 1, "one VM is running")
                 self.assertGreaterEqual(facts.commit, facts.applied)
@@ -259,8 +303,10 @@ class Facts(Case):
             self.assertEqual(page.pid, old)
             self.assertIsNone(start_ticks(old))
             node.start()
-            eventually("the same mapping shows the new process",
-                       lambda: page.pid == node.pid and page.read().keys == 200)
+            eventually(
+                "the same mapping shows the new process",
+                lambda: page.pid == node.pid and page.read().keys == 200,
+            )
 
     def test_health_is_200_on_a_ready_member_and_says_what_is_missing_elsewhere(self):
         cluster = self.cluster(3)

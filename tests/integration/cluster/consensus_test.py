@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Three nodes as one: they form a cluster, and nothing that was acknowledged is lost whoever is killed."""
+"""Three nodes as one: they form a cluster, and nothing that was acknowledged is lost whoever is
+killed.
+"""
 import pathlib
 import sys
 import time
@@ -44,8 +46,9 @@ class Consensus(Case):
             key = f"from{writer.number}"
             version = writer.ok("kv", "put", key, "one")["version"]
             for reader in cluster:
-                self.assertEqual(reader.ok("kv", "get", key),
-                                 {"key": key, "value": "one", "version": version})
+                self.assertEqual(
+                    reader.ok("kv", "get", key), {"key": key, "value": "one", "version": version}
+                )
             self.assertGreater(writer.ok("kv", "cas", key, "one", "two")["version"], version)
             code, answer = writer.ctl("kv", "cas", key, "one", "three")
             self.assertEqual((code, answer["error"]["code"]), (6, "conflict"))
@@ -90,7 +93,9 @@ class Consensus(Case):
         eventually("the killed node is back", victim.is_ready)
         self.progress(load)
         self.check(load.stop(), cluster)
-        self.assertEqual((cluster.leader(), cluster.ok("cluster", "status")["term"]), (leader, term))
+        self.assertEqual(
+            (cluster.leader(), cluster.ok("cluster", "status")["term"]), (leader, term)
+        )
 
     def test_all_nodes_killed_at_once_come_back_with_everything_acknowledged(self):
         cluster = self.cluster(3)
@@ -133,8 +138,10 @@ class Consensus(Case):
         hung = cluster.leader()
         others = cluster.followers()
         hung.suspend()
-        eventually("the others have a leader and take a write",
-                   lambda: ctl(others, "kv", "put", "color", "new", timeout=2)[0] == 0)
+        eventually(
+            "the others have a leader and take a write",
+            lambda: ctl(others, "kv", "put", "color", "new", timeout=2)[0] == 0,
+        )
         hung.resume()
         # Whatever it still believes itself to be: a linearizable read is the new value or an error.
         for _ in range(20):

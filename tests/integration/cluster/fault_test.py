@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Faults in any order while clients read and write: links that fall silent, nodes that hang, die and come back.
+"""Faults in any order while clients read and write: links that fall silent, nodes that hang, die
+and come back.
 
 What the clients were told is one linearizable history, and in the end all states are equal.
 """
@@ -36,8 +37,10 @@ class Faults(Case):
 
     def others_lead(self, cluster, cut_off):
         others = [n for n in cluster if n is not cut_off]
-        eventually("the others have a leader and take a write",
-                   lambda: ctl(others, "kv", "put", "majority", "1", timeout=2)[0] == 0)
+        eventually(
+            "the others have a leader and take a write",
+            lambda: ctl(others, "kv", "put", "majority", "1", timeout=2)[0] == 0,
+        )
         return others
 
     def test_a_leader_that_is_cut_off_acknowledges_nothing_and_answers_no_old_value(self):
@@ -55,7 +58,9 @@ class Faults(Case):
         self.assertNotEqual(answer["op"], "ok", answer)
         network.heal()
         self.heals(load, cluster)
-        self.assertIn(leader.ok("kv", "get", "color")["value"], ("new", "lost") if code == 7 else ("new",))
+        self.assertIn(
+            leader.ok("kv", "get", "color")["value"], ("new", "lost") if code == 7 else ("new",)
+        )
 
     def test_a_node_that_hears_but_is_not_heard_does_not_stop_the_others(self):
         cluster, network = self.networked()

@@ -18,9 +18,22 @@ class Membership(Case):
         """Makes the log grow by at least so many entries."""
         goal = nodes[0].ok("cluster", "status")["commit_index"] + entries
         while nodes[0].ok("cluster", "status")["commit_index"] < goal:
-            code, out, err = run("bench", "kv", "--connect", ",".join(n.address for n in nodes),
-                                 "--clients", "64", "--value-bytes", "64", "--keys", "500",
-                                 "--seconds", "1", "-o", "json")
+            code, out, err = run(
+                "bench",
+                "kv",
+                "--connect",
+                ",".join(n.address for n in nodes),
+                "--clients",
+                "64",
+                "--value-bytes",
+                "64",
+                "--keys",
+                "500",
+                "--seconds",
+                "1",
+                "-o",
+                "json",
+            )
             self.assertEqual((code, json.loads(out)["errors"]), (0, 0), err)
 
     def roles(self, cluster):
@@ -44,8 +57,10 @@ class Membership(Case):
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
         self.equal_states(cluster)
         cluster[0].kill()
-        eventually("the late ones carry the cluster",
-                   lambda: ctl(cluster.running(), "kv", "put", "k", "v", timeout=2)[0] == 0)
+        eventually(
+            "the late ones carry the cluster",
+            lambda: ctl(cluster.running(), "kv", "put", "k", "v", timeout=2)[0] == 0,
+        )
 
     def test_a_node_may_join_in_the_first_instant_of_a_cluster(self):
         for attempt in range(5):
@@ -95,7 +110,9 @@ class Membership(Case):
         node = cluster[0]
         node.ok("kv", "put", "early", "bird")
         self.fill(cluster.running(), 2 * KEPT_ENTRIES + 5000)
-        eventually("segments are removed", lambda: not (node.data / "wal" / f"{1:016x}.wal").exists())
+        eventually(
+            "segments are removed", lambda: not (node.data / "wal" / f"{1:016x}.wal").exists()
+        )
         self.assertLessEqual(len(list((node.data / "snap").glob("*.snap"))), 2)
         before = node.ok("cluster", "digest")
         node.kill()
@@ -136,8 +153,10 @@ class Membership(Case):
         self.assertEqual(gone.process.wait(30), 13)
         fatal = gone.next_event()
         self.assertEqual((fatal["event"], fatal["code"]), ("fatal", 13))
-        eventually("two members are left",
-                   lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"])
+        eventually(
+            "two members are left",
+            lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"],
+        )
         before = load.succeeded()
         eventually("writes go on", lambda: load.succeeded() > before + 50)
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
@@ -153,8 +172,10 @@ class Membership(Case):
         self.assertIn(answer["op"], ("ok", "info"), answer)
         self.assertEqual(gone.process.wait(30), 13)
         self.assertIn(cluster.leader(), followers)
-        eventually("two members are left",
-                   lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"])
+        eventually(
+            "two members are left",
+            lambda: sorted(self.roles(cluster).values()) == ["follower", "leader"],
+        )
         before = load.succeeded()
         eventually("writes go on", lambda: load.succeeded() > before + 50)
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
@@ -185,8 +206,11 @@ class Membership(Case):
         others = [n for n in cluster if n is not moved]
         others[0].ok("cluster", "join", str(moved.number), moved.address)
         cluster.wait_ready()
-        eventually("its new address is known", lambda: moved.address in [
-            n["address"] for n in cluster.ok("cluster", "status")["nodes"]])
+        eventually(
+            "its new address is known",
+            lambda: moved.address
+            in [n["address"] for n in cluster.ok("cluster", "status")["nodes"]],
+        )
         self.equal_states(cluster)
 
 

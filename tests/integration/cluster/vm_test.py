@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""VMs on three nodes: they do what they are told, outlive their daemons, move when a node dies, and never run twice.
+"""VMs on three nodes: they do what they are told, outlive their daemons, move when a node dies,
+and never run twice.
 
 They run on the process backend, so that a boot costs nothing; QEMU has tests of its own in ../vm.
 """
@@ -24,9 +25,12 @@ class Vms(Case):
     def create(self, cluster, name, *flags):
         """Creates a VM that writes heartbeats, and waits until it runs."""
         self.beats[name] = Heartbeats(self.folder, name)
-        made = cluster.ok("vm", "create", name, "--memory", "32M", "--command", self.beats[name].command,
-                          *flags)
-        self.assertEqual((made["name"], made["tenant"], made["desired"]), (name, "default", "running"))
+        made = cluster.ok(
+            "vm", "create", name, "--memory", "32M", "--command", self.beats[name].command, *flags
+        )
+        self.assertEqual(
+            (made["name"], made["tenant"], made["desired"]), (name, "default", "running")
+        )
         return self.wait(cluster, name)
 
     def wait(self, cluster, name, phase="running"):
@@ -40,6 +44,7 @@ class Vms(Case):
             code, answer = cluster.ctl("vm", "show", name)
             seen[:] = [answer]
             return answer["result"] if code == 0 and holds(answer["result"]) else None
+
         return eventually(lambda: f"{name}: {seen}", look, seconds)
 
     def lives(self, name):
@@ -71,10 +76,15 @@ class Vms(Case):
         first.ok("vm", "start", "web")
         started = self.wait(cluster, "web")
         self.assertNotEqual(started["pid"], vm["pid"])
+        self.lives("web")
         second.ok("vm", "restart", "web")
-        restarted = self.becomes(cluster, "web", lambda v: v["phase"] == "running" and
-                                 v["pid"] not in (0, started["pid"]))
+        restarted = self.becomes(
+            cluster,
+            "web",
+            lambda v: v["phase"] == "running" and v["pid"] not in (0, started["pid"]),
+        )
         self.assertFalse(is_alive(started["pid"]))
+        self.lives("web")
         third.ok("vm", "stop", "web", "--force")
         self.wait(cluster, "web", "stopped")
         first.ok("vm", "delete", "web")
@@ -98,12 +108,20 @@ class Vms(Case):
         cluster = self.cluster(3)
         self.create(cluster, "web")
         for node in cluster:
-            eventually("the VM's output is there", lambda n=node: "web runs" in
-                       n.ok("vm", "logs", "web", "-n", "5")["lines"])
+            eventually(
+                "the VM's output is there",
+                lambda n=node: "web runs" in n.ok("vm", "logs", "web", "-n", "5")["lines"],
+            )
 
     def test_explain_gives_scores_and_reasons_and_create_follows_them(self):
-        cluster = self.cluster(3, each=[["--label", "zone=a"], ["--label", "zone=b"],
-                                        ["--label", "zone=b", "--memory", "16M"]])
+        cluster = self.cluster(
+            3,
+            each=[
+                ["--label", "zone=a"],
+                ["--label", "zone=b"],
+                ["--label", "zone=b", "--memory", "16M"],
+            ],
+        )
         vm = self.create(cluster, "web", "--require", "zone=b")
         self.assertEqual(vm["node"], 2)
         for node in cluster:
@@ -120,7 +138,9 @@ class Vms(Case):
         cluster = self.cluster(3)
         nodes = {self.create(cluster, f"db{i}", "--anti-affinity", "db")["node"] for i in range(3)}
         self.assertEqual(nodes, {1, 2, 3})
-        code, answer = cluster.ctl("vm", "create", "db3", "--anti-affinity", "db", "--command", "true")
+        code, answer = cluster.ctl(
+            "vm", "create", "db3", "--anti-affinity", "db", "--command", "true"
+        )
         self.assertEqual((code, answer["error"]["code"]), (8, "unplaceable"))
 
     def test_a_cordoned_node_gets_no_more_vms(self):
@@ -134,8 +154,12 @@ class Vms(Case):
         cluster = self.cluster(3)
         vm = self.create(cluster, "web", "--restarts", "3", "--backoff", "2")
         os.kill(vm["pid"], signal.SIGKILL)
-        crashed = self.becomes(cluster, "web", lambda v: v["phase"] != "running" or
-                               v["pid"] != vm["pid"], NOTICE_SECONDS)
+        crashed = self.becomes(
+            cluster,
+            "web",
+            lambda v: v["phase"] != "running" or v["pid"] != vm["pid"],
+            NOTICE_SECONDS,
+        )
         self.assertIn("restart 1 of 3", crashed["reason"])
         again = self.becomes(cluster, "web", lambda v: v["phase"] == "running")
         self.assertEqual(again["node"], vm["node"])
@@ -146,12 +170,26 @@ class Vms(Case):
     def test_a_vm_that_keeps_failing_is_given_up_and_tried_on_another_node(self):
         cluster = self.cluster(2)
         tried = self.folder / "tried"
-        cluster.ok("vm", "create", "bad", "--restarts", "1", "--backoff", "1", "--command",
-                   f"sh -c 'pwd >>{tried}; echo last words >&2; exit 3'")
-        eventually("both nodes try it", lambda: tried.exists() and len(
-            {line.split("/vms/")[0] for line in tried.read_text().splitlines()}) == 2)
+        cluster.ok(
+            "vm",
+            "create",
+            "bad",
+            "--restarts",
+            "1",
+            "--backoff",
+            "1",
+            "--command",
+            f"sh -c 'pwd >>{tried}; echo last words >&2; exit 3'",
+        )
+        eventually(
+            "both nodes try it",
+            lambda: tried.exists()
+            and len({line.split("/vms/")[0] for line in tried.read_text().splitlines()}) == 2,
+        )
         first = tried.read_text().splitlines()[0]
-        self.assertGreaterEqual(tried.read_text().splitlines().count(first), 2, "it was not restarted")
+        self.assertGreaterEqual(
+            tried.read_text().splitlines().count(first), 2, "it was not restarted"
+        )
         self.becomes(cluster, "bad", lambda v: "3" in v["reason"] and "last words" in v["reason"])
 
     def test_a_stopped_vm_stays_stopped_whatever_happens(self):
@@ -181,6 +219,7 @@ class Vms(Case):
         self.lives("web")
         cluster.ok("vm", "restart", "web")
         self.becomes(cluster, "web", lambda v: v["phase"] == "running" and v["pid"] != vm["pid"])
+        self.lives("web")
         self.assertEqual(len(self.beats["web"].runs()), 2)
 
     def test_vms_are_adopted_after_a_kill_of_all_nodes(self):
@@ -204,10 +243,16 @@ class Vms(Case):
 
     def runs_elsewhere(self, asked, vm):
         """Waits until the VM runs on another node than it did; returns it."""
+
         def look():
             code, answer = asked.ctl("vm", "show", vm["name"], timeout=3)
             now = answer.get("result", {})
-            return now if code == 0 and now["phase"] == "running" and now["node"] != vm["node"] else None
+            return (
+                now
+                if code == 0 and now["phase"] == "running" and now["node"] != vm["node"]
+                else None
+            )
+
         return eventually(f"{vm['name']} runs elsewhere", look)
 
     def test_vms_of_a_killed_leader_run_elsewhere_and_never_twice(self):
@@ -281,6 +326,7 @@ class Vms(Case):
 
         def allocated():
             return cluster.ok("node", "show", "1")["allocated"]
+
         self.assertEqual((allocated()["vcpus"], allocated()["memory_bytes"]), (3, 32 << 20))
         code, answer = cluster.ctl("vm", "create", "b", "--vcpus", "2", "--command", "true")
         self.assertEqual((code, answer["error"]["code"]), (8, "unplaceable"))

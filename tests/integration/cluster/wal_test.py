@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The log of a stopped node: `wal dump` and `wal verify` tell what is in it, a torn tail is cut and counted,
-damage is never passed over."""
+"""The log of a stopped node: `wal dump` and `wal verify` tell what is in it, a torn tail is cut
+and counted, damage is never passed over.
+"""
 import json
 import pathlib
 import shutil
@@ -31,7 +32,9 @@ class Wal(Case):
     def put(self, node, count):
         """Writes k0, k1, ... one after the other; their versions."""
         with Session([node]) as session:
-            return [session.ask(f"kv put k{i} 'value {i}'")["result"]["version"] for i in range(count)]
+            return [
+                session.ask(f"kv put k{i} 'value {i}'")["result"]["version"] for i in range(count)
+            ]
 
     def flip(self, node, record, distance):
         """Changes one byte of a record in its file."""
@@ -47,7 +50,9 @@ class Wal(Case):
         code, records = self.dump(node)
         self.assertEqual(code, 0)
         for record in records:
-            self.assertLessEqual({"file", "offset", "length", "index", "term", "type", "ok"}, record.keys())
+            self.assertLessEqual(
+                {"file", "offset", "length", "index", "term", "type", "ok"}, record.keys()
+            )
             self.assertTrue(record["ok"], record)
             self.assertTrue((node.data / record["file"]).is_file(), record)
         indexes = [r["index"] for r in self.entries(node)]
@@ -70,7 +75,12 @@ class Wal(Case):
         node, _ = self.written(5)
 
         def content():
-            return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in node.data.rglob("*") if p.is_file()}
+            return {
+                p: (p.read_bytes(), p.stat().st_mtime_ns)
+                for p in node.data.rglob("*")
+                if p.is_file()
+            }
+
         before = content()
         self.dump(node)
         run("wal", "verify", str(node.data))
@@ -82,7 +92,9 @@ class Wal(Case):
         with open(node.data / last["file"], "r+b") as file:
             file.seek(last["offset"] + last["length"])
             record = b"BLXR" + bytes(4) + (100).to_bytes(4, "little") + (1).to_bytes(4, "little")
-            file.write(record + (1).to_bytes(4, "little") + b"\x5a" * 60)  # half of what was to follow
+            file.write(
+                record + (1).to_bytes(4, "little") + b"\x5a" * 60
+            )  # half of what was to follow
         code, records = self.dump(node)
         self.assertEqual((code, [r["ok"] for r in records if r["type"] == "tail"]), (0, [True]))
         self.assertGreater(node.start().ready["wal_truncated_bytes"], 0)
@@ -100,14 +112,18 @@ class Wal(Case):
         found = [json.loads(line) for line in out.splitlines()]
         self.assertEqual((code, found[-1]["ok"]), (1, False))
         damage = next(r for r in found if r.get("type") == "damaged")
-        self.assertEqual((damage["file"], damage["offset"], damage["index"]),
-                         (victim["file"], victim["offset"], victim["index"]))
+        self.assertEqual(
+            (damage["file"], damage["offset"], damage["index"]),
+            (victim["file"], victim["offset"], victim["index"]),
+        )
         with self.assertRaises(Exited) as exited:
             node.start()
         self.assertEqual((exited.exception.code, exited.exception.fatal["code"]), (10, 10))
         self.assertIn(victim["file"], exited.exception.fatal["error"])
         self.flip(node, victim, 60)
-        self.assertEqual(node.start().ready["wal_truncated_bytes"], 0, "the refused start changed the log")
+        self.assertEqual(
+            node.start().ready["wal_truncated_bytes"], 0, "the refused start changed the log"
+        )
 
     def test_a_damaged_member_says_what_to_do_and_that_makes_it_whole_again(self):
         cluster = self.cluster(3)

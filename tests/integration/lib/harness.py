@@ -1,9 +1,10 @@
 """Real nodes on loopback for the integration tests: start, ask, pause, kill, restart, clean up.
 
-A test is a method of a `Case`. It makes its nodes with `self.cluster(3)`; whatever happens, they and the
-guards of their VMs are ended afterwards, by pid. When a test fails it prints the tail of every node's log
-and the one command that runs it again with the same seed. Nothing here sleeps for a result: `eventually`
-polls to a deadline, which is generous, because the machine may be busy.
+A test is a method of a `Case`. It makes its nodes with `self.cluster(3)`; whatever happens, they
+and the guards of their VMs are ended afterwards, by pid. When a test fails it prints the tail of
+every node's log and the one command that runs it again with the same seed. Nothing here sleeps
+for a result: `eventually` polls to a deadline, which is generous, because the machine may be
+busy.
 """
 import json
 import os
@@ -49,9 +50,16 @@ def eventually(what, holds, seconds=PATIENCE):
 
 def run(*words, stdin=None, env=None, timeout=PATIENCE):
     """Runs the binary to its end: (exit code, stdout, stderr)."""
-    done = subprocess.run([BIN, *words], input=stdin, capture_output=True, text=True, timeout=timeout,
-                          env=environment(**(env or {})), check=False,
-                          stdin=subprocess.DEVNULL if stdin is None else None)
+    done = subprocess.run(
+        [BIN, *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment(**(env or {})),
+        check=False,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -115,17 +123,36 @@ class Node:
     def start(self, *more):
         """Starts the process and waits for its ready line. Raises Exited."""
         log = open(self.log_path, "ab")
-        command = [BIN, "node", "--id", str(self.number), "--data-dir", str(self.data),
-                   "--bind", self.address, "--metrics", self.metrics, "--seed", str(SEED),
-                   *self.flags, *more]
+        command = [
+            BIN,
+            "node",
+            "--id",
+            str(self.number),
+            "--data-dir",
+            str(self.data),
+            "--bind",
+            self.address,
+            "--metrics",
+            self.metrics,
+            "--seed",
+            str(SEED),
+            *self.flags,
+            *more,
+        ]
         log.write(("$ " + shlex.join(command) + "\n").encode())
         log.flush()
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=log, env=environment(**self.env))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment(**self.env),
+        )
         log.close()
         self.events = queue.Queue()
-        threading.Thread(target=self._read_events, args=(self.process.stdout, self.events),
-                         daemon=True).start()
+        threading.Thread(
+            target=self._read_events, args=(self.process.stdout, self.events), daemon=True
+        ).start()
         event = self.next_event()
         if event.get("event") != "ready":
             raise Exited(self.number, self.process.wait(PATIENCE), event)
@@ -168,9 +195,13 @@ class Node:
         """SIGSTOP, and waits until every thread of the process stands."""
         self.process.send_signal(signal.SIGSTOP)
         tasks = pathlib.Path(f"/proc/{self.pid}/task")
-        eventually("the process stands", lambda: all(
-            (t / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "Tt"
-            for t in tasks.iterdir()))
+        eventually(
+            "the process stands",
+            lambda: all(
+                (t / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "Tt"
+                for t in tasks.iterdir()
+            ),
+        )
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
@@ -209,10 +240,11 @@ class Node:
 
 
 def ctl(nodes, *words, timeout=None):
-    """One command with the addresses of these nodes, in this order: (exit code, its JSON answer)."""
+    """One command with the addresses of these nodes: (exit code, its JSON answer)."""
     patience = ["--timeout", str(timeout)] if timeout else []
-    code, out, err = run("ctl", "--connect", ",".join(n.address for n in nodes), "-o", "json", *patience,
-                         *words)
+    code, out, err = run(
+        "ctl", "--connect", ",".join(n.address for n in nodes), "-o", "json", *patience, *words
+    )
     if out.count("\n") != 1:
         raise AssertionError(f"{shlex.join(words)}: not one line of JSON but {out!r}, {err!r}")
     return code, json.loads(out)
@@ -255,6 +287,7 @@ class Cluster:
 
     def leader(self):
         """The node that all running ones agree to be their leader."""
+
         def agreed():
             found = set()
             for node in self.running():
@@ -262,6 +295,7 @@ class Cluster:
                 found.add(answer["result"]["leader"] if code == 0 else 0)
             numbers = {n.number for n in self.running()}
             return self.node(found.pop()) if len(found) == 1 and found <= numbers else None
+
         return eventually("the running nodes agree on a leader", agreed)
 
     def followers(self):
@@ -269,27 +303,36 @@ class Cluster:
         return [n for n in self.running() if n is not leader]
 
     def wait_ready(self):
-        eventually(lambda: "all nodes are ready: " + "; ".join(
-            f"{n.number}: {fetch(n.metrics, '/readyz')}" for n in self.running()),
-                   lambda: all(n.is_ready() for n in self.running()))
+        eventually(
+            lambda: "all nodes are ready: "
+            + "; ".join(f"{n.number}: {fetch(n.metrics, '/readyz')}" for n in self.running()),
+            lambda: all(n.is_ready() for n in self.running()),
+        )
         return self
 
     def wait_voters(self):
         """Every node is a voter (joins pass through learner first)."""
+
         def done():
             nodes = self.ok("cluster", "status")["nodes"]
             return len(nodes) == len(self.nodes) and all(
-                n["role"] in ("leader", "follower") and n["state"] == "ready" for n in nodes)
+                n["role"] in ("leader", "follower") and n["state"] == "ready" for n in nodes
+            )
+
         eventually("all nodes are voters", done)
         return self
 
     def digests(self):
         """[(index, digest)] of the running nodes, all taken at one index."""
+
         def same_index():
             found = [n.ok("cluster", "digest") for n in self.running()]
             return found if len({f["index"] for f in found}) == 1 else None
-        return [(f["index"], f["digest"])
-                for f in eventually("all nodes have applied the same index", same_index)]
+
+        return [
+            (f["index"], f["digest"])
+            for f in eventually("all nodes have applied the same index", same_index)
+        ]
 
     def end(self):
         for node in self.nodes:
@@ -297,7 +340,7 @@ class Cluster:
 
 
 class Case(unittest.TestCase):
-    """A test with a folder of its own; what it starts is ended, and a failure tells how to repeat it."""
+    """A test with a folder of its own; what it starts is ended, a failure tells how to repeat it."""
 
     maxDiff = None
 
@@ -327,9 +370,12 @@ class Case(unittest.TestCase):
             if log.parent.name != "wal" and log.stat().st_size < 100_000_000:
                 tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
                 print(f"--- {log}", *tail, sep="\n", file=sys.stderr)
-        print(f"--- again: TEST_SEED={SEED} BLIXARD_BIN={shlex.quote(BIN)} {sys.executable} "
-              f"{os.path.abspath(sys.argv[0])} {type(self).__name__}.{self._testMethodName}",
-              file=sys.stderr, flush=True)
+        print(
+            f"--- again: TEST_SEED={SEED} BLIXARD_BIN={shlex.quote(BIN)} {sys.executable} "
+            f"{os.path.abspath(sys.argv[0])} {type(self).__name__}.{self._testMethodName}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def cluster(self, size, *flags, each=(), env=None):
         """A cluster of `size` voters on the process backend, all started with `flags`, and the i-th
@@ -368,8 +414,12 @@ class SharedCluster(Case):
 
     def say_what_happened(self):
         for node in self.nodes:
-            print(f"--- {node.log_path}", *node.log().splitlines()[-LOG_TAIL_LINES:], sep="\n",
-                  file=sys.stderr)
+            print(
+                f"--- {node.log_path}",
+                *node.log().splitlines()[-LOG_TAIL_LINES:],
+                sep="\n",
+                file=sys.stderr,
+            )
         super().say_what_happened()
 
 

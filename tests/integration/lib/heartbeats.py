@@ -1,8 +1,9 @@
 """VMs that write down when and where they live, so that two at once cannot stay unnoticed.
 
-Each run of such a VM (a shell, on the process backend) appends "PID DIRECTORY TIME" to one file every 0.1 s;
-the directory lies in the data directory of its node. Beside the order of those lines there is a lock, which
-the kernel gives back only when the whole VM is dead: a run that finds it taken writes OVERLAP.
+Each run of such a VM (a shell, on the process backend) appends "PID DIRECTORY TIME" to one file
+every 0.1 s; the directory lies in the data directory of its node. Beside the order of those lines
+there is a lock, which the kernel gives back only when the whole VM is dead: a run that finds it
+taken writes OVERLAP.
 """
 import dataclasses
 import re
@@ -51,7 +52,9 @@ class Heartbeats:
             node = int(re.search(r"/node(\d+)/vms/", directory)[1])
             if not runs or (runs[-1].pid, runs[-1].node) != (int(pid), node):
                 if any((r.pid, r.node) == (int(pid), node) for r in runs):
-                    raise AssertionError(f"two runs at the same time: {line} came after another one")
+                    raise AssertionError(
+                        f"two runs at the same time: {line} came after another one"
+                    )
                 runs.append(Run(int(pid), node, float(time), float(time)))
             runs[-1].last = float(time)
         return runs

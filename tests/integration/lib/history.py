@@ -1,12 +1,12 @@
 """Is what clients saw one history that could have happened, step by step, on a single machine?
 
-Every answer carries the log index that it is true at, and a key's version is the index of its last write.
-So the order need not be searched for: the indexes give it, and it is checked that it explains what
-everybody saw (values) and does not contradict the clock (an operation that was over before another began
-comes first). Values must be unique per key.
+Every answer carries the log index that it is true at, and a key's version is the index of its
+last write. So the order need not be searched for: the indexes give it, and it is checked that it
+explains what everybody saw (values) and does not contradict the clock (an operation that was over
+before another began comes first). Values must be unique per key.
 
-The outcome of a write is `ok`, `fail` (never happened) or `info` (nobody knows). An `info` write has an
-index if some reader saw its value; else it may have happened at any index, or not at all.
+The outcome of a write is `ok`, `fail` (never happened) or `info` (nobody knows). An `info` write
+has an index if some reader saw its value; else it may have happened at any index, or not at all.
 """
 import bisect
 import collections
@@ -54,10 +54,14 @@ def _check_key(key, operations):
         elif r.value not in by_value:
             problems.append(f"{key}: {r.value} was read, nobody wrote it")
         elif at.setdefault(r.version, r.value) != r.value:
-            problems.append(f"{key}: {r.value} was read at version {r.version}, which is {at[r.version]}")
+            problems.append(
+                f"{key}: {r.value} was read at version {r.version}, which is {at[r.version]}"
+            )
         elif by_value[r.value].outcome == "ok" and by_value[r.value].index != r.version:
-            problems.append(f"{key}: {r.value} was read with version {r.version}, "
-                            f"it was written at {by_value[r.value].index}")
+            problems.append(
+                f"{key}: {r.value} was read with version {r.version}, "
+                f"it was written at {by_value[r.value].index}"
+            )
     return problems + _check_values(key, at, reads, writes)
 
 
@@ -68,8 +72,10 @@ def _check_values(key, at, reads, writes):
         if r.version > r.index:
             problems.append(f"{key}: version {r.version} was read at the older index {r.index}")
         elif last > r.version:
-            problems.append(f"{key}: a read at {r.index} saw {r.value} of {r.version}, "
-                            f"but {at[last]} of {last} was there: a write was lost or not seen")
+            problems.append(
+                f"{key}: a read at {r.index} saw {r.value} of {r.version}, "
+                f"but {at[last]} of {last} was there: a write was lost or not seen"
+            )
     unplaced = {o.value for o in writes if o.outcome == "info" and o.value not in at.values()}
     for o in writes:
         if o.kind != "cas" or o.outcome != "ok":
@@ -94,6 +100,8 @@ def _check_time(operations):
             continue
         too_low = o.index < highest.index or (o.kind != "get" and o.index == highest.index)
         if too_low:
-            problems.append(f"{o.kind} {o.key} is at {o.index}, but {highest.kind} {highest.key} "
-                            f"at {highest.index} was over before it began")
+            problems.append(
+                f"{o.kind} {o.key} is at {o.index}, but {highest.kind} {highest.key} "
+                f"at {highest.index} was over before it began"
+            )
     return problems

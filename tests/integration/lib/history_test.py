@@ -21,17 +21,29 @@ class HistoryTest(unittest.TestCase):
     POSSIBLE = {
         "a write is read": [put("a", 0, 1, 5), get("a", 5, 2, 3, 5)],
         "a key is missing before it is written": [get(None, 0, 0, 1, 4), put("a", 2, 3, 5)],
-        "a read beside a write sees the old value": [put("a", 0, 1, 5), put("b", 2, 9, 6),
-                                                     get("a", 5, 3, 4, 5)],
+        "a read beside a write sees the old value": [
+            put("a", 0, 1, 5),
+            put("b", 2, 9, 6),
+            get("a", 5, 3, 4, 5),
+        ],
         "an unknown write was never there": [put("a", 0, 1, outcome="info"), get(None, 0, 2, 3, 9)],
-        "an unknown write appears later": [put("a", 0, 1, 5), put("b", 1, 2, outcome="info"),
-                                           get("a", 5, 3, 4, 6), get("b", 7, 5, 6, 7)],
+        "an unknown write appears later": [
+            put("a", 0, 1, 5),
+            put("b", 1, 2, outcome="info"),
+            get("a", 5, 3, 4, 6),
+            get("b", 7, 5, 6, 7),
+        ],
         "a failed write is not there": [put("a", 0, 1, outcome="fail"), get(None, 0, 2, 3, 9)],
         "cas follows what it expects": [put("a", 0, 1, 5), cas("a", "b", 2, 3, 6)],
-        "cas shows that an unknown write happened": [put("a", 0, 1, outcome="info"),
-                                                     cas("a", "b", 2, 3, 6)],
-        "writes at once are ordered by index": [put("a", 0, 9, 6), put("b", 0, 9, 5),
-                                                get("a", 6, 10, 11, 6)],
+        "cas shows that an unknown write happened": [
+            put("a", 0, 1, outcome="info"),
+            cas("a", "b", 2, 3, 6),
+        ],
+        "writes at once are ordered by index": [
+            put("a", 0, 9, 6),
+            put("b", 0, 9, 5),
+            get("a", 6, 10, 11, 6),
+        ],
     }
     IMPOSSIBLE = {
         "was lost or not seen": [put("a", 0, 1, 5), get(None, 0, 2, 3, 9)],

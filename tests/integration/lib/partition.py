@@ -1,8 +1,9 @@
-"""A network between nodes that can be cut: one proxy per pair and direction, which `--dial` points at.
+"""A network between nodes that can be cut: one proxy per pair and direction, which `--dial`
+points at.
 
-Each node dials its peers and sends on what it dialled, so the proxy of (a, b) carries what a says to b. A cut
-link is silent (bytes wait, as when packets are lost); a healed one lets the waiting bytes go or, with
-`reset`, has forgotten its connections.
+Each node dials its peers and sends on what it dialled, so the proxy of (a, b) carries what a says
+to b. A cut link is silent (bytes wait, as when packets are lost); a healed one lets the waiting
+bytes go or, with `reset`, has forgotten its connections.
 """
 import selectors
 import socket
@@ -80,8 +81,12 @@ class Network:
 
     def flags_of(self, number):
         """What the node is to be started with."""
-        return [word for (a, b), link in self.links.items() if a == number
-                for word in ("--dial", f"{b}={link.address}")]
+        return [
+            word
+            for (a, b), link in self.links.items()
+            if a == number
+            for word in ("--dial", f"{b}={link.address}")
+        ]
 
     def connect(self, cluster):
         for (_, b), link in self.links.items():

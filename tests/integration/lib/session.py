@@ -17,7 +17,12 @@ class Session:
         flags = ["--timeout", str(timeout)] if timeout else []
         self.process = subprocess.Popen(
             [BIN, "ctl", "--connect", ",".join(n.address for n in nodes), *flags, "--jsonl"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment())
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=environment(),
+        )
         self.lock = threading.Lock()
         self.waiting, self.next_id = {}, 0
         self.strays = []  # answers that nobody waits for: there must be none
@@ -50,7 +55,9 @@ class Session:
         with self.lock:
             self.next_id += 1
             self.waiting[self.next_id] = box
-            self.process.stdin.write(json.dumps({"id": self.next_id, "cmd": command, **more}) + "\n")
+            self.process.stdin.write(
+                json.dumps({"id": self.next_id, "cmd": command, **more}) + "\n"
+            )
             self.process.stdin.flush()
         return box
 

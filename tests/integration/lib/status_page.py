@@ -1,5 +1,7 @@
-"""Reads a node's published page (`status` in its data directory) as any monitor would: by its documented
-layout (runtime/base/README.md), through a read-only mapping, without a word to the node."""
+"""Reads a node's published page (`status` in its data directory) as any monitor would: by its
+documented layout (runtime/base/README.md), through a read-only mapping, without a word to the
+node.
+"""
 import dataclasses
 import mmap
 import struct
@@ -10,6 +12,7 @@ ROLES = ("follower", "candidate", "leader", "learner")
 @dataclasses.dataclass
 class Group:
     """Both groups, each taken between two equal, even values of its sequence."""
+
     term: int
     leader: int
     commit: int
@@ -71,5 +74,15 @@ class StatusPage:
         # State before raft: then applied is never above commit.
         applied, keys, *counts = self._untorn(192, "=2Q10I")
         term, leader, commit, last, role, size, _ = self._untorn(128, "=7Q")
-        return Group(term, leader, commit, last, ROLES[role], size, applied, keys, tuple(counts[:9]),
-                     counts[9])
+        return Group(
+            term,
+            leader,
+            commit,
+            last,
+            ROLES[role],
+            size,
+            applied,
+            keys,
+            tuple(counts[:9]),
+            counts[9],
+        )

@@ -1,4 +1,6 @@
-"""The wire by hand (messages/frame.hpp, cluster.proto): to send what no honest client or peer would."""
+"""The wire by hand (messages/frame.hpp, cluster.proto): to send what no honest client or peer
+would.
+"""
 import socket
 import struct
 
@@ -10,8 +12,12 @@ MAIN, BULK = 0, 1
 MAX_FRAME = 8 << 20
 
 
-def header(kind, length, cls=NORMAL, deadline_ms=5000, request=1, target=0, version=1, flags=0, magic=MAGIC):
-    return magic + struct.pack("<BBBBIIQQ", version, kind, cls, flags, length, deadline_ms, request, target)
+def header(
+    kind, length, cls=NORMAL, deadline_ms=5000, request=1, target=0, version=1, flags=0, magic=MAGIC
+):
+    return magic + struct.pack(
+        "<BBBBIIQQ", version, kind, cls, flags, length, deadline_ms, request, target
+    )
 
 
 def frame(kind, body=b"", **more):
@@ -37,7 +43,13 @@ def fixed64(number, value):
 
 
 def hello(role=CLIENT, channel=MAIN, cluster=0, node=0, expected=0):
-    body = field(1, role) + field(2, channel) + fixed64(3, cluster) + field(4, node) + field(5, expected)
+    body = (
+        field(1, role)
+        + field(2, channel)
+        + fixed64(3, cluster)
+        + field(4, node)
+        + field(5, expected)
+    )
     return frame(HELLO, body, cls=CRITICAL, deadline_ms=0, request=0)
 
 
@@ -61,15 +73,16 @@ def fields(message):
             at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
             if byte < 128:
                 return value
+
     while at < len(message):
         key = number()
         if key & 7 == 0:
             found[key >> 3] = number()
         elif key & 7 == 1:
-            found[key >> 3], at = message[at:at + 8], at + 8
+            found[key >> 3], at = message[at : at + 8], at + 8
         elif key & 7 == 2:
             size = number()
-            found[key >> 3], at = message[at:at + size], at + size
+            found[key >> 3], at = message[at : at + size], at + size
         else:
             raise AssertionError(f"wire type {key & 7}")
     return found

@@ -1,7 +1,8 @@
 """Clients that write and read all the time, through every node, and remember what they were told.
 
-Each client is a closed loop in a thread of its own; clients share the JSON-lines sessions, one per node.
-A session knows all addresses, its own node first: when that is killed it goes on with the next one.
+Each client is a closed loop in a thread of its own; clients share the JSON-lines sessions, one
+per node. A session knows all addresses, its own node first: when that is killed it goes on with
+the next one.
 """
 import random
 import threading
@@ -24,8 +25,10 @@ class Workload:
         self.history, self.lock = [], threading.Lock()
         self.stopping = threading.Event()
         self.broken = []
-        self.threads = [threading.Thread(target=self._client, args=(number,), daemon=True)
-                        for number in range(clients)]
+        self.threads = [
+            threading.Thread(target=self._client, args=(number,), daemon=True)
+            for number in range(clients)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -50,14 +53,25 @@ class Workload:
             self.broken.append(repr(failed))
 
     def _record(self, session, kind, key, value, known):
-        words = {"get": ["kv", "get", key], "put": ["kv", "put", key, value],
-                 "cas": ["kv", "cas", key, known.get(key), value]}[kind]
+        words = {
+            "get": ["kv", "get", key],
+            "put": ["kv", "put", key, value],
+            "cas": ["kv", "cas", key, known.get(key), value],
+        }[kind]
         begin = time.monotonic()
         answer = session.ask(words, timeout_ms=self.timeout_ms)
         end = time.monotonic()
         code = answer.get("error", {}).get("code", "")
-        seen = Operation(kind, key, value, begin, end, answer["op"], answer.get("index", 0),
-                         expected=known.get(key) if kind == "cas" else None)
+        seen = Operation(
+            kind,
+            key,
+            value,
+            begin,
+            end,
+            answer["op"],
+            answer.get("index", 0),
+            expected=known.get(key) if kind == "cas" else None,
+        )
         if kind == "get" and code == "not_found":
             seen.outcome, known[key] = "ok", None
         elif kind == "get" and answer["op"] == "ok":
@@ -80,10 +94,13 @@ class Workload:
             return sum(o.kind != "get" and o.outcome == "ok" for o in self.history)
 
     def pause_after(self, since):
-        """Seconds from `since` to the end of the first write that began later and was acknowledged."""
+        """Seconds from `since` to the end of the first acknowledged write that began later."""
         with self.lock:
-            ends = [o.end for o in self.history
-                    if o.kind != "get" and o.outcome == "ok" and o.begin >= since]
+            ends = [
+                o.end
+                for o in self.history
+                if o.kind != "get" and o.outcome == "ok" and o.begin >= since
+            ]
         return min(ends) - since if ends else None
 
     def stop(self):
@@ -111,9 +128,22 @@ class Workload:
         code, answer = node.ctl("kv", "list", prefix)
         end = time.monotonic()
         if code != 0 or answer["result"]["truncated"]:
-            raise AssertionError(f"node {node.number}: kv list {prefix}: {code}, {str(answer)[:300]}")
+            raise AssertionError(
+                f"node {node.number}: kv list {prefix}: {code}, {str(answer)[:300]}"
+            )
         items = {i["key"]: i for i in answer["result"]["items"]}
         keys = items.keys() | {o.key for o in self.history if o.key.startswith(prefix)}
         absent = {"value": None, "version": 0}
-        return [Operation("get", key, items.get(key, absent)["value"], begin, end, "ok", answer["index"],
-                          items.get(key, absent)["version"]) for key in keys]
+        return [
+            Operation(
+                "get",
+                key,
+                items.get(key, absent)["value"],
+                begin,
+                end,
+                "ok",
+                answer["index"],
+                items.get(key, absent)["version"],
+            )
+            for key in keys
+        ]
