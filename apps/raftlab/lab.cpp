@@ -33,6 +33,12 @@ T granted(tl::expected<T, refusal> result, const core& raft) {
   if constexpr (!std::is_void_v<T>) return *result;
 }
 
+// Nothing on this disk came from a leader: it was made to boot from.
+bool looks_fresh(const disk_state& disk) {
+  const term boot = disk.snapshot ? disk.snapshot->term : term{};
+  return !disk.hard.vote && disk.entries.empty() && disk.hard.term <= boot;
+}
+
 json index_or_nothing(log_index index) {
   // A forwarded proposal has no index here.
   return index ? json{{"index", index.value()}} : nothing();
@@ -135,6 +141,7 @@ json laboratory::start(const json& r) {
   config conf = read_config(id, part(r, "config"));
   conf.incarnation = ++starts_;
   const disk_state disk = read_disk(part(r, "disk"));
+  conf.restarted = !looks_fresh(disk);
   const log_index applied{number(r, "applied")};
   if (auto ok = check_start(conf, disk, applied); !ok) throw bad_request(ok.error());
   hosted fresh;

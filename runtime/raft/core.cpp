@@ -103,8 +103,7 @@ core::core(const config& conf, const disk_state& disk, log_index applied,
       next_nonce_((conf.incarnation << 32) + 1) {
   load(disk, applied);
   election_timeout_ = draw_timeout();
-  // A restarted node may have promised a lease that it forgot.
-  if (uses_leases() && disk.hard.term) promised_until_ = now_ + config_.election_min_ticks;
+  if (uses_leases() && config_.restarted) promised_until_ = now_ + config_.election_min_ticks;
 }
 
 void core::load(const disk_state& disk, log_index applied) {

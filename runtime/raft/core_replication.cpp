@@ -117,6 +117,8 @@ void core::on_heartbeat(const message& m) {
   message& r = send(message_type::heartbeat_resp, m.from);
   r.context = m.context;
   r.after = gate_.for_commit();
+  // The leader may count on this answer as a promise, which a restart must be able to see.
+  if (uses_leases()) r.after = std::max(r.after, gate_.for_vote());
 }
 
 void core::on_snapshot(const message& m) {

@@ -52,6 +52,10 @@ struct config {
   read_mode reads = read_mode::safe;
   /// Lease reads: how much faster or slower clocks may run against each other, in percent.
   std::uint32_t clock_drift_percent = 10;
+  /// Lease reads: this node may have followed a leader before this start, and forgot what it
+  /// promised. It then grants no vote for election_min_ticks. False only where that surely is not
+  /// so.
+  bool restarted = true;
   std::uint32_t max_inflight_msgs = 256;    // unacknowledged appends per peer
   std::uint64_t max_inflight_bytes = 0;     // payload bytes in them
   std::uint64_t max_msg_bytes = 1 << 20;    // payload bytes per append; one entry always fits

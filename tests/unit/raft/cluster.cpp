@@ -72,6 +72,7 @@ void cluster::start(std::uint64_t id, log_index applied) {
   n.conf.election_min_ticks = 10;
   n.conf.election_max_ticks = 19;
   n.conf.heartbeat_ticks = 1;
+  n.conf.restarted = incarnations_ > options.voters.size() + options.learners.size();
   if (options.tune) options.tune(n.conf);
   const disk_state state = n.stored.state();
   if (auto ok = check_start(n.conf, state, applied); !ok) throw std::logic_error(ok.error());
