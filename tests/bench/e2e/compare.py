@@ -98,7 +98,7 @@ class Etcd:
             with open(self.folder / f"m{i}.log", "wb") as log:
                 self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                                        stderr=log, env=env))
-        wait_for("etcd has a leader", self.leader)
+        wait_for("etcd has a leader", lambda: self.leader() is not None)
 
     def leader(self):
         """Index of the leader, or None: asked over etcd's JSON gateway."""
