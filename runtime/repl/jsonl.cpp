@@ -120,7 +120,7 @@ void jsonl_session::end_of_input(task_clock now) {
   now_ = now;
   ended_ = true;
   take_lines(now);
-  if (input_.find('\n') != std::string::npos) return;  // more lines wait for room; see turn()
+  if (!wants_input()) return;  // what is left waits for room; see turn()
   if (!skipping_ && !input_.empty()) take_line(std::exchange(input_, {}), false, now);
   input_.clear();
 }

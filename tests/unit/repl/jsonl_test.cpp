@@ -133,16 +133,27 @@ TEST_F(jsonl_test, lines_may_be_cut_anywhere) {
 }
 
 TEST_F(jsonl_test, no_more_than_256_lines_are_open) {
-  std::string text;
-  for (int i = 0; i < 300; ++i) text += "{\"id\":" + std::to_string(i) + ",\"cmd\":\"kv get a\"}\n";
-  feed(text);
-  EXPECT_EQ(port_.calls.size(), 256u);
-  EXPECT_FALSE(session_.wants_input());
-  end();
-  EXPECT_FALSE(session_.finished());
-  while (!port_.calls.empty()) answer(0);
-  EXPECT_EQ(lines_.size(), 300u);
-  EXPECT_TRUE(session_.finished());
+  for (const int whole : {255, 256, 257, 300}) {
+    test::scripted_port port;
+    std::vector<std::string> lines;
+    jsonl_session s(port, {}, [&](const std::string& l) { lines.push_back(l); });
+    std::string text;
+    for (int i = 0; i < whole; ++i)
+      text += "{\"id\":" + std::to_string(i) + ",\"cmd\":\"kv get a\"}\n";
+    s.feed(text + R"({"id":"last","cmd":"kv get a"})", now_);  // without a line end
+    EXPECT_EQ(port.calls.size(), std::min<std::size_t>(static_cast<std::size_t>(whole), 256));
+    EXPECT_EQ(s.wants_input(), whole < 256);
+    s.end_of_input(now_);
+    EXPECT_LE(port.calls.size(), 256u);
+    EXPECT_FALSE(s.finished());
+    while (!port.calls.empty()) {
+      port.answer(0, {});
+      s.turn(now_);
+      EXPECT_LE(port.calls.size(), 256u);
+    }
+    EXPECT_EQ(lines.size(), static_cast<std::size_t>(whole) + 1);
+    EXPECT_TRUE(s.finished());
+  }
 }
 
 TEST_F(jsonl_test, plain_lines_that_wait_count_as_open) {
