@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The cluster's members change while clients write; who was away catches up, by log or by snapshot."""
+"""Members come and go while clients write; who was away catches up, by log or by snapshot."""
 import json
 import pathlib
 import re

@@ -340,7 +340,7 @@ class Cluster:
 
 
 class Case(unittest.TestCase):
-    """A test with a folder of its own; what it starts is ended, a failure tells how to repeat it."""
+    """A test with its own folder; what it starts is ended, a failure tells how to repeat it."""
 
     maxDiff = None
 
