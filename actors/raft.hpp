@@ -165,7 +165,7 @@ class raft_driver final : public hosted<raft_actor::base> {
       waiting_grants_;  // applied_ >= index
   log_index last_conf_handed_;
   log_index last_conf_proposed_;
-  log_index last_;                     // of the log
+  log_index last_;  // of the log
   bool was_member_ = false;
 
   state::lease_table leases_;

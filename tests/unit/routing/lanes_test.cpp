@@ -136,8 +136,8 @@ TEST(lanes, restored_items_are_the_first_again_and_can_still_be_superseded) {
   (void)l.push(priority::low, 9, 5);
   auto a = l.pop();
   auto b = l.pop();
-  l.restore(std::move(*b));
-  l.restore(std::move(*a));
+  l.restore(*b);
+  l.restore(*a);
   EXPECT_EQ(l.size(), 5u);
   EXPECT_EQ(l.bytes(), 45u);
   EXPECT_EQ(l.counters(priority::critical).sent.get(), 0u);
@@ -204,7 +204,7 @@ TEST(lanes, behave_like_four_bounded_queues) {
         if (!got) continue;
         ASSERT_EQ(got->value, first->front().value) << "seed " << seed << " step " << i;
         if (random() % 4 == 0)
-          l.restore(std::move(*got));
+          l.restore(*got);
         else
           first->pop_front();
       }

@@ -12,11 +12,9 @@
 namespace blixard::state {
 namespace {
 
-using testing::code_of;
 using ::testing::ElementsAre;
 using testing::fixture;
 using testing::GiB;
-using ::testing::HasSubstr;
 using testing::MiB;
 
 struct used {

@@ -210,7 +210,7 @@ TEST(limits_of_a_process, cgroup_files_are_written_where_they_exist) {
   EXPECT_EQ(vm_cgroup::make(dir / "none", "x", 1, 1).path(), "");
   // A directory that looks like a cgroup with the memory and cpu controllers.
   auto first = vm_cgroup::make(dir.path(), "tag", 0, 0);
-  const std::string path = first.path();
+  const std::string& path = first.path();
   ASSERT_FALSE(path.empty());
   EXPECT_FALSE(first.limits_memory());
   for (const char* file : {"/memory.max", "/cpu.max", "/cgroup.kill"})
