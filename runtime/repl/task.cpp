@@ -114,14 +114,18 @@ task::step task::on_wait_reply(command_result r, task_clock now) {
     return finish(std::move(r));
   }
   if (!r.ok() && !may_look_again(r.failure.code)) return finish(std::move(r));
+  // The last look may get no answer in the time that is left: then the one before it tells.
+  if (!phase.empty()) {
+    seen_phase_ = phase;
+    seen_reason_ = reason_of(r);
+  }
   const auto left = left_ms(now);
   if (left > 1) return again_after(std::min(wait_poll_ms, left - 1));
-  const auto reason = reason_of(r);
   auto text = outer_.args[0] + " is not " + wanted + " after " +
               format_duration_ns(std::uint64_t{timeout_ms_} * 1'000'000);
-  if (!phase.empty()) text += ", it is " + phase;
-  if (!reason.empty()) text += ": " + reason;
-  if (phase.empty()) text += ": " + r.failure.message;
+  if (!seen_phase_.empty()) text += ", it is " + seen_phase_;
+  if (!seen_reason_.empty()) text += ": " + seen_reason_;
+  if (seen_phase_.empty()) text += ": " + r.failure.message;
   return finish(result_of(
       make_error(errc::timeout, std::move(text), "vm show " + outer_.args[0] + " says more")));
 }

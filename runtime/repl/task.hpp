@@ -75,6 +75,8 @@ class task {
   bool endless_ = false;
   std::optional<error> broken_;    // flags that do not make sense; told at start
   std::vector<std::string> seen_;  // the console lines of the last follow answer
+  std::string seen_phase_;         // of the last look of `wait vm` that was answered
+  std::string seen_reason_;
   bool first_answer_ = true;
 };
 
