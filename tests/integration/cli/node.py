@@ -30,8 +30,12 @@ class Node:
         assert self.ready["event"] == "ready", self.ready
         self.address = self.ready["bind"]
         deadline = time.monotonic() + PATIENCE
-        while run("ctl", "--connect", self.address, "kv", "list")[0] != 0:  # until it leads
-            assert time.monotonic() < deadline, "the node never became leader"
+        while not self._is_registered():  # which takes a leader first
+            assert time.monotonic() < deadline, "the node never became ready"
+
+    def _is_registered(self):
+        code, out, _ = run("ctl", "--connect", self.address, "-o", "json", "node", "list")
+        return code == 0 and any(n["state"] == "ready" for n in json.loads(out)["result"]["nodes"])
 
     def _read_events(self):
         for line in self.process.stdout:
