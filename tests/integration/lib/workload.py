@@ -118,8 +118,10 @@ class Workload:
     def problems(self, readers):
         """Reads everything through each of these nodes and checks the whole history."""
         operations = list(self.history)
+        # By the thousand: one listing is cut at 10,000 keys, and a fast machine writes more.
+        own = {o.key[:-3] for o in self.history if o.key.startswith("own/")}
         for node in readers:
-            for prefix in ("shared/", "own/"):
+            for prefix in ("shared/", *sorted(own)):
                 operations += self._read_all(node, prefix)
         return self.broken + check(operations)
 
