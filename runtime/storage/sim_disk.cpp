@@ -104,6 +104,11 @@ struct sim_disk::state {
   std::uint64_t syncs = 0;
   std::uint64_t writes = 0;
   std::uint64_t bytes_written = 0;
+  std::uint64_t lies = 0;
+  std::uint64_t power_lost_in = 0;  // calls
+  std::uint64_t lose_write_in = 0;  // sectors
+  std::uint64_t misdirect_in = 0;
+  bool powerless = false;
 
   /// splitmix64
   std::uint64_t next() {
@@ -140,12 +145,23 @@ struct sim_disk::state {
     for (const auto& op : name_queue) add(op.target);
     return all;
   }
+  /// Counts a call that changes or syncs something. True: the power fails, or failed, in it.
+  bool power_fails() {
+    if (power_lost_in != 0 && --power_lost_in == 0) powerless = true;
+    return powerless;
+  }
   /// The errno that this sync is to fail with; 0: it may go on.
   int sync_fault() {
+    if (power_fails()) return EIO;
     if (fail_sync_in != 0 && --fail_sync_in == 0) return fail_sync_sys;
     return chance(faults.sync_error_ppm) ? EIO : 0;
   }
+  [[nodiscard]] bool is_honest() const {
+    return faults.lost_write_ppm == 0 && faults.misdirected_write_ppm == 0 && lose_write_in == 0 &&
+           misdirect_in == 0;
+  }
   void write(inode& node, data_op op);
+  void forget(inode& node);
   void spoil(inode& node, data_op op);
   void restart_from_durable();
 };
@@ -154,7 +170,7 @@ struct sim_disk::state {
 void sim_disk::state::write(inode& node, data_op op) {
   settle(node.live, op, keep_all);
   op.order = ++order;
-  if (faults.lost_write_ppm == 0 && faults.misdirected_write_ppm == 0) {
+  if (is_honest()) {
     node.queue.push_back(std::move(op));
     return;
   }
@@ -166,11 +182,29 @@ void sim_disk::state::write(inode& node, data_op op) {
     one.data.assign(op.data.begin() + static_cast<std::ptrdiff_t>(done),
                     op.data.begin() + static_cast<std::ptrdiff_t>(done + size));
     done += size;
-    if (chance(faults.lost_write_ppm)) continue;
-    if (chance(faults.misdirected_write_ppm) && node.live.size() >= sector)
+    const bool lost = lose_write_in != 0 && --lose_write_in == 0;
+    const bool astray = misdirect_in != 0 && --misdirect_in == 0;
+    if (lost || chance(faults.lost_write_ppm)) {
+      ++lies;
+      continue;
+    }
+    if ((astray || chance(faults.misdirected_write_ppm)) && node.live.size() >= sector) {
+      ++lies;
       one.offset = next() % (node.live.size() / sector) * sector + at % sector;
+    }
     node.queue.push_back(std::move(one));
   }
+}
+
+/// A failed sync: some of the sectors were written, nobody will try the others again.
+void sim_disk::state::forget(inode& node) {
+  for (const auto& op : node.queue)
+    settle(node.durable, op, [this](std::size_t) {
+      const bool kept = next() % 2 == 0;
+      if (!kept) ++lies;
+      return kept;
+    });
+  node.queue.clear();
 }
 
 void sim_disk::state::restart_from_durable() {
@@ -181,6 +215,8 @@ void sim_disk::state::restart_from_durable() {
   name_queue.clear();
   names = durable_names;
   locks.clear();
+  power_lost_in = 0;
+  powerless = false;
   ++life;
 }
 
@@ -212,6 +248,7 @@ class sim_file final : public file {
       op.data.insert(op.data.end(), from, from + piece.iov_len);
     }
     if (op.data.empty()) return {};
+    if (disk_->powerless) return tl::unexpected(system_error(EIO, "write", path_));
     ++disk_->writes;
     disk_->bytes_written += op.data.size();
     if (const int sys = write_fault(op); sys != 0) {
@@ -226,8 +263,10 @@ class sim_file final : public file {
 
   result<void> sync() override {
     if (life_ != disk_->life) return tl::unexpected(dead_handle());
-    if (const int sys = disk_->sync_fault(); sys != 0)
+    if (const int sys = disk_->sync_fault(); sys != 0) {
+      if (disk_->faults.failed_sync_forgets && !disk_->powerless) disk_->forget(*node_);
       return tl::unexpected(system_error(sys, "sync", path_));
+    }
     for (const auto& op : node_->queue) settle(node_->durable, op, keep_all);
     node_->queue.clear();
     ++disk_->syncs;
@@ -236,6 +275,7 @@ class sim_file final : public file {
 
   result<void> truncate(std::uint64_t size) override {
     if (life_ != disk_->life) return tl::unexpected(dead_handle());
+    if (disk_->power_fails()) return tl::unexpected(system_error(EIO, "resize", path_));
     if (size > node_->live.size() && !fits(size - node_->live.size()))
       return tl::unexpected(system_error(ENOSPC, "resize", path_));
     data_op op{++disk_->order, true, size, {}};
@@ -256,6 +296,7 @@ class sim_file final : public file {
     return capacity == 0 || disk_->used() + more <= capacity;
   }
   int write_fault(const data_op& op) {
+    if (disk_->power_fails()) return EIO;
     if (disk_->fail_write_in != 0 && --disk_->fail_write_in == 0) return disk_->fail_write_sys;
     if (disk_->chance(disk_->faults.write_error_ppm)) return EIO;
     const std::uint64_t end = op.offset + op.data.size();
@@ -311,6 +352,7 @@ result<std::unique_ptr<file>> sim_disk::open(const std::string& path, open_mode 
   if (!node) {
     if (mode == open_mode::read || mode == open_mode::write)
       return tl::unexpected(system_error(ENOENT, "open", path));
+    if (state_->power_fails()) return tl::unexpected(system_error(EIO, "make", path));
     node = std::make_shared<inode>();
     state_->queue_name({0, {}, path, node, {}});
   }
@@ -343,6 +385,7 @@ result<std::vector<std::string>> sim_disk::list(const std::string& dir) {
 result<void> sim_disk::rename(const std::string& from, const std::string& to) {
   const auto node = state_->find(from);
   if (!node) return tl::unexpected(system_error(ENOENT, "rename", from));
+  if (state_->power_fails()) return tl::unexpected(system_error(EIO, "rename", from));
   CHECK_EQ(dir_of(from), dir_of(to));
   state_->queue_name({0, {}, to, node, from});
   return {};
@@ -350,6 +393,7 @@ result<void> sim_disk::rename(const std::string& from, const std::string& to) {
 
 result<void> sim_disk::unlink(const std::string& path) {
   if (!state_->find(path)) return tl::unexpected(system_error(ENOENT, "remove", path));
+  if (state_->power_fails()) return tl::unexpected(system_error(EIO, "remove", path));
   state_->queue_name({0, {}, path, nullptr, {}});
   return {};
 }
@@ -384,6 +428,11 @@ void sim_disk::fail_write(std::uint64_t nth, int sys) {
   state_->fail_write_in = nth;
   state_->fail_write_sys = sys;
 }
+
+void sim_disk::lose_power_in(std::uint64_t nth) { state_->power_lost_in = nth; }
+void sim_disk::lose_write(std::uint64_t nth) { state_->lose_write_in = nth; }
+void sim_disk::misdirect_write(std::uint64_t nth) { state_->misdirect_in = nth; }
+bool sim_disk::has_power() const noexcept { return !state_->powerless; }
 
 std::size_t sim_disk::pending() const noexcept {
   std::size_t total = state_->name_queue.size();
@@ -430,6 +479,8 @@ void sim_disk::crash() {
 }
 
 void sim_disk::kill_process() {
+  CHECK(has_power());
+  state_->power_lost_in = 0;
   state_->locks.clear();
   ++state_->life;
 }
@@ -490,5 +541,6 @@ std::span<const std::byte> sim_disk::content(const std::string& path) const {
 std::uint64_t sim_disk::syncs() const noexcept { return state_->syncs; }
 std::uint64_t sim_disk::bytes_written() const noexcept { return state_->bytes_written; }
 std::uint64_t sim_disk::writes() const noexcept { return state_->writes; }
+std::uint64_t sim_disk::lies() const noexcept { return state_->lies; }
 
 }  // namespace blixard::storage

@@ -25,7 +25,10 @@ namespace blixard::storage {
 
 /// How often the disk misbehaves by itself, in parts per million of the calls; 0 is never.
 struct disk_faults {
-  std::uint32_t sync_error_ppm = 0;         // sync fails with EIO, the data stays unsynced
+  std::uint32_t sync_error_ppm = 0;  // sync fails with EIO, the data stays unsynced
+  /// A failed sync of a file forgets what it could not write: reads still see it, later syncs
+  /// succeed without it, as the page cache of Linux does (Rebello et al. 2020).
+  bool failed_sync_forgets = false;
   std::uint32_t write_error_ppm = 0;        // pwritev fails with EIO after a part of it
   std::uint32_t lost_write_ppm = 0;         // a sector write is acknowledged and never happens
   std::uint32_t misdirected_write_ppm = 0;  // a sector lands on another sector of the same file
@@ -55,6 +58,16 @@ class sim_disk final : public file_system {
   void fail_sync(std::uint64_t nth, int sys);
   void fail_write(std::uint64_t nth, int sys);
 
+  /// The power fails in the middle of the nth call from now that changes or syncs something (1: the
+  /// next; 0 disarms): it and all later calls fail with EIO, and of a write a part is queued. A
+  /// crash makes the disk usable again.
+  void lose_power_in(std::uint64_t nth);
+  [[nodiscard]] bool has_power() const noexcept;
+  /// The nth sector that is written from now on (1: the next; 0 disarms) is acknowledged and never
+  /// reaches the platter, or lands on another sector of the same file.
+  void lose_write(std::uint64_t nth);
+  void misdirect_write(std::uint64_t nth);
+
   /// Unsynced sector writes, truncations and name changes, oldest first.
   [[nodiscard]] std::size_t pending() const noexcept;
   /// Power cut: of what is unsynced, exactly the first `n` survive. Open files and locks are dead.
@@ -78,6 +91,8 @@ class sim_disk final : public file_system {
   [[nodiscard]] std::uint64_t syncs() const noexcept;          // successful, of files
   [[nodiscard]] std::uint64_t bytes_written() const noexcept;  // by pwritev
   [[nodiscard]] std::uint64_t writes() const noexcept;         // calls of pwritev
+  /// Sector writes that were acknowledged and lost, misdirected or forgotten by a failed sync.
+  [[nodiscard]] std::uint64_t lies() const noexcept;
 
  private:
   friend class sim_file;

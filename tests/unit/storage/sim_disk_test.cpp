@@ -120,6 +120,65 @@ TEST(sim_disk, a_failed_sync_leaves_data_unsynced) {
   EXPECT_TRUE(f->sync());
 }
 
+TEST(sim_disk, a_failed_sync_may_forget_what_reads_still_see) {
+  sim_disk disk;
+  disk_faults forgetful;
+  forgetful.failed_sync_forgets = true;
+  disk.set_faults(forgetful);
+  auto f = make(disk, "d/f");
+  ASSERT_TRUE(f->pwrite(bytes_of(std::string(512, 'x')), 0));
+  ASSERT_TRUE(f->sync());
+  ASSERT_TRUE(disk.sync_dir("d"));
+  ASSERT_TRUE(f->pwrite(bytes_of(std::string(512UL * 64, 'y')), 0));
+  disk.fail_sync(1, EIO);
+  EXPECT_FALSE(f->sync());
+  EXPECT_TRUE(f->sync()) << "nothing is left to write";
+  EXPECT_EQ(text_of(disk, "d/f"), std::string(512UL * 64, 'y'));
+  EXPECT_GT(disk.lies(), 0U);
+  disk.crash_keeping_first(0);
+  EXPECT_NE(text_of(disk, "d/f"), std::string(512UL * 64, 'y'));
+}
+
+TEST(sim_disk, power_is_lost_in_the_middle_of_the_nth_call) {
+  for (std::uint64_t nth = 1; nth <= 4; ++nth) {
+    sim_disk disk;
+    ASSERT_TRUE(disk.make_dir("d"));
+    ASSERT_TRUE(replace_file(disk, "d", "f", bytes_of("old")));
+    disk.lose_power_in(nth + 1);  // 1: the making of the temporary file
+    EXPECT_FALSE(replace_file(disk, "d", "f", bytes_of("new"))) << nth;
+    EXPECT_FALSE(disk.has_power());
+    EXPECT_FALSE(disk.sync_dir("d")) << "nothing works any more";
+    disk.crash();
+    EXPECT_TRUE(disk.has_power());
+    const auto text = text_of(disk, "d/f");
+    EXPECT_TRUE(text == "old" || text == "new") << nth << ": " << text;
+  }
+}
+
+TEST(sim_disk, a_lost_and_a_misdirected_write_show_after_the_power_is_gone) {
+  sim_disk lost;
+  auto f = make(lost, "d/f");
+  ASSERT_TRUE(lost.sync_dir("d"));
+  ASSERT_TRUE(f->pwrite(bytes_of(std::string(1024, 'a')), 0));
+  ASSERT_TRUE(f->sync());
+  sim_disk astray = lost;
+  lost.lose_write(2);
+  ASSERT_TRUE(f->pwrite(bytes_of(std::string(1024, 'b')), 0));
+  ASSERT_TRUE(f->sync());
+  EXPECT_EQ(text_of(lost, "d/f"), std::string(1024, 'b'));
+  EXPECT_EQ(lost.lies(), 1U);
+  lost.crash();
+  EXPECT_EQ(text_of(lost, "d/f"), std::string(512, 'b') + std::string(512, 'a'));
+
+  auto g = *astray.open("d/f", open_mode::write);
+  astray.misdirect_write(1);
+  ASSERT_TRUE(g->pwrite(bytes_of(std::string(512, 'c')), 0));
+  ASSERT_TRUE(g->sync());
+  EXPECT_EQ(astray.lies(), 1U);
+  astray.crash();
+  EXPECT_EQ(text_of(astray, "d/f").find('c') % 512, 0U) << "a sector, wherever it went";
+}
+
 TEST(sim_disk, capacity_is_enforced) {
   sim_disk disk;
   disk_faults small;
