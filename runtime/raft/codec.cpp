@@ -38,7 +38,8 @@ enum class m : std::uint32_t {
   snapshot_offset,
   snapshot_total,
   snapshot_data,
-  nonce
+  nonce,
+  repair
 };
 constexpr std::uint32_t no(m field) noexcept { return static_cast<std::uint32_t>(field); }
 
@@ -198,6 +199,7 @@ void each_scalar(const message& msg, const Visit& visit) {
   visit(no(m::context), msg.context);
   visit(no(m::target), msg.target.value());
   visit(no(m::nonce), msg.nonce);
+  visit(no(m::repair), msg.repair);
 }
 
 std::size_t scalars_size(const message& msg) {
@@ -348,6 +350,9 @@ bool read_scalar(reader& r, message& msg) {
       return true;
     case m::nonce:
       msg.nonce = r.varint();
+      return true;
+    case m::repair:
+      msg.repair = r.varint();
       return true;
     case m::entries:
     case m::snapshot:

@@ -102,6 +102,7 @@ core::core(const config& conf, const disk_state& disk, log_index applied,
       latest_snapshot_(std::move(latest_snapshot)),
       next_nonce_((conf.incarnation << 32) + 1) {
   load(disk, applied);
+  repair_ = config_.repair;
   election_timeout_ = draw_timeout();
   if (uses_leases() && config_.restarted) promised_until_ = now_ + config_.election_min_ticks;
 }
@@ -147,6 +148,7 @@ message& core::send(message_type type, node_id to) {
   m.from = config_.id;
   m.to = to;
   if (carries_term(type)) m.term = term_;
+  m.repair = repair_;
   return m;
 }
 
@@ -159,9 +161,10 @@ void core::tick() {
     tick_leader();
     return;
   }
+  if (election_elapsed_ < election_timeout_) return;
   // Who cannot campaign goes on counting: its promise to the leader (in_lease) must run out.
-  if (election_elapsed_ < election_timeout_ || !may_campaign()) return;
-  (void)campaign();
+  if (may_campaign()) (void)campaign();
+  if (recovering()) ask_for_damage();
 }
 
 void core::tick_leader() {
@@ -195,6 +198,7 @@ tl::expected<void, refusal> core::step(message&& m) {
   if (is_response(m.type) && tracker_.find(m.from) == nullptr)
     return tl::unexpected(refusal::unknown_peer);
   learn_commit(m);
+  note_damage(m);
   if (carries_term(m.type) && !settle_term(m)) return {};
   return dispatch(m);
 }
@@ -294,6 +298,7 @@ tl::expected<void, refusal> core::dispatch_response(const message& m) {
     return {};
   }
   if (!is_leader()) return {};
+  track_repair(*tracker_.find(m.from), m.repair);
   if (m.type == message_type::append_resp)
     on_append_response(m);
   else

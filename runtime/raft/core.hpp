@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -111,6 +112,12 @@ class core {
   [[nodiscard]] log_index commit() const noexcept { return commit_; }
   [[nodiscard]] log_index applied() const noexcept { return applied_; }
   [[nodiscard]] const conf_state& configuration() const noexcept { return tracker_.conf(); }
+  /// This node lost acknowledged entries and has not got them back from a leader (config::repair):
+  /// it grants no vote, does not campaign and counts for no commit. Ends with output::repaired.
+  [[nodiscard]] bool recovering() const noexcept { return repair_ != 0; }
+  /// Recovering, without a leader, and too many voters have said that they are, too: those that are
+  /// whole cannot elect a leader. May become false again; to be believed after a while.
+  [[nodiscard]] bool beyond_repair() const;
   /// The log in memory: for tests, tools and the driver's bookkeeping.
   [[nodiscard]] const entry_log& log() const noexcept { return log_; }
   /// Sets the running election timeout, until it is drawn anew at the next reset.
@@ -176,12 +183,22 @@ class core {
   tl::expected<void, refusal> start_transfer(node_id target);
   void finish_transfer_if_caught_up(const progress& p);
 
+  // core_repair.cpp
+  void learn_repair_target(const message& m);
+  [[nodiscard]] log_index known_to_agree() const noexcept;
+  void finish_repair();
+  void ask_for_damage();
+  void note_damage(const message& m);
+  void track_repair(progress& p, std::uint64_t repair);
+  void repeat_repair(const progress& p, message& m) const;
+
   // core_replication.cpp
   tl::expected<log_index, refusal> may_append(std::size_t bytes) const;
   log_index append_own(entry_kind kind, slice data);
   void on_forwarded_proposals(message& m);
   tl::expected<void, refusal> on_append(message& m);
   log_index store_entries(message& m);
+  void agree_with(node_id leader, log_index index);
   void acknowledge(node_id to, log_index match);
   void on_heartbeat(const message& m);
   void on_snapshot(const message& m);
@@ -248,6 +265,11 @@ class core {
   std::uint32_t heartbeat_elapsed_ = 0;
   std::uint32_t election_timeout_ = 0;
 
+  std::uint64_t repair_ = 0;                // 0: the log is whole
+  log_index agreed_;                        // the log is the present leader's, up to here
+  std::optional<log_index> repair_target_;  // what agreed_ has to reach
+  std::vector<node_id> damaged_;            // who said that it is being repaired, too
+
   std::vector<vote_record> votes_;
   persist_seq self_vote_after_;  // our own vote counts when this is durable; 0: counted or none
 
@@ -274,6 +296,7 @@ class core {
   std::vector<read_state> answered_reads_;
   std::shared_ptr<const snapshot> installed_;
   bool conf_changed_ = false;
+  bool repaired_ = false;
   hard_state taken_hard_;
   soft_state taken_soft_;
   std::vector<std::vector<entry>> spares_;  // emptied entry lists of sent messages

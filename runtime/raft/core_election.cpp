@@ -17,10 +17,11 @@ std::uint32_t core::draw_timeout() {
   return config_.election_min_ticks + static_cast<std::uint32_t>(z % span);
 }
 
-// A voter whose configuration is the newest that it knows to be committed. Without the second half,
-// a node could win with a majority of a configuration that two later changes left behind.
+// A voter with a whole log whose configuration is the newest that it knows to be committed. Without
+// the last part, a node could win with a majority of a configuration that two later changes left
+// behind.
 bool core::may_campaign() const {
-  return tracker_.is_voter(config_.id) && log_.confs(applied_, commit_).empty();
+  return !recovering() && tracker_.is_voter(config_.id) && log_.confs(applied_, commit_).empty();
 }
 
 bool core::in_lease() const noexcept {
@@ -104,7 +105,8 @@ void core::on_vote_request(const message& m) {
   const bool pre = m.type == message_type::prevote;
   const bool free = vote_ == m.from || (!vote_ && !lead_) || (pre && m.term > term_);
   const bool promised = !m.force && now_ < promised_until_;
-  const bool grant = free && !promised && log_.is_up_to_date(m.log_term, m.log_index);
+  const bool whole = !recovering() && m.repair == 0;
+  const bool grant = free && !promised && whole && log_.is_up_to_date(m.log_term, m.log_index);
   if (grant && !pre) {
     election_elapsed_ = 0;
     if (vote_ != m.from) gate_.vote_changed();
@@ -159,6 +161,7 @@ void core::enter_term(blixard::term t) {
   if (t != term_) {
     term_ = t;
     vote_ = {};
+    agreed_ = {};
     gate_.vote_changed();
   }
   lead_ = {};
@@ -193,6 +196,7 @@ void core::become_follower(blixard::term t, node_id lead) {
 void core::follow(node_id lead) {
   if (role_ != raft::role::follower) become_follower(term_, lead);
   lead_ = lead;
+  damaged_.clear();
   election_elapsed_ = 0;
   if (uses_leases()) promised_until_ = now_ + config_.election_min_ticks;
 }
@@ -225,6 +229,7 @@ tl::expected<void, refusal> core::start_transfer(node_id target) {
   const progress* p = tracker_.find(target);
   if (p == nullptr) return tl::unexpected(refusal::unknown_peer);
   if (p->learner) return tl::unexpected(refusal::invalid);
+  if (p->repair != 0) return tl::unexpected(refusal::dropped);
   if (target == config_.id || target == transferee_) return {};
   transferee_ = target;
   election_elapsed_ = 0;
@@ -234,7 +239,7 @@ tl::expected<void, refusal> core::start_transfer(node_id target) {
 }
 
 void core::finish_transfer_if_caught_up(const progress& p) {
-  if (p.id != transferee_ || p.match != log_.last()) return;
+  if (p.id != transferee_ || p.match != log_.last() || p.repair != 0) return;
   timeout_now_sent_ = true;
   send(message_type::timeout_now, p.id);
 }

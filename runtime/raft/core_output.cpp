@@ -22,6 +22,7 @@ void output::clear() {
   messages.clear();
   reads.clear();
   conf.reset();
+  repaired = false;
 }
 
 log_index core::committable() const noexcept {
@@ -29,9 +30,10 @@ log_index core::committable() const noexcept {
 }
 
 bool core::has_output() const noexcept {
-  return !messages_.empty() || !answered_reads_.empty() || conf_changed_ || replicate_wanted_ ||
-         round_wanted_ || gate_.must_sync(log_.last()) || hard() != taken_hard_ ||
-         handed_ < committable() || soft_state{role_, lead_} != taken_soft_;
+  return !messages_.empty() || !answered_reads_.empty() || conf_changed_ || repaired_ ||
+         replicate_wanted_ || round_wanted_ || gate_.must_sync(log_.last()) ||
+         hard() != taken_hard_ || handed_ < committable() ||
+         soft_state{role_, lead_} != taken_soft_;
 }
 
 void core::take_output(output& out) {
@@ -69,10 +71,12 @@ void core::take_changes(output& out) {
   const soft_state now{role_, lead_};
   if (now != taken_soft_) out.soft = taken_soft_ = now;
   if (std::exchange(conf_changed_, false)) out.conf = tracker_.conf();
+  out.repaired = std::exchange(repaired_, false);
 }
 
 void core::persisted(persist_seq seq) {
   if (!gate_.persisted(seq)) return;
+  finish_repair();
   if (is_leader()) {
     progress* self = tracker_.find(config_.id);
     if (self != nullptr && self->acknowledge(gate_.durable())) maybe_commit();
@@ -106,6 +110,7 @@ raft::status core::status() const {
   s.applied = applied_;
   s.conf = tracker_.conf();
   s.voter = tracker_.is_voter(config_.id);
+  s.recovering = recovering();
   s.first = log_.first();
   s.last = log_.last();
   s.last_term = log_.last_term();
@@ -122,6 +127,7 @@ raft::status core::status() const {
     peer.pending_snapshot = p.pending_snapshot;
     peer.recent_active = p.recent_active || p.id == config_.id;
     peer.learner = p.learner;
+    peer.recovering = p.repair != 0;
     s.peers.push_back(peer);
   }
   return s;

@@ -92,6 +92,7 @@ void core::send_heartbeats() {
     message& m = send(message_type::heartbeat, p.id);
     m.commit = std::min(p.match, commit_);
     m.context = context;
+    repeat_repair(p, m);
     if (removal_ && m.commit >= removal_ && p.removal_round == 0) p.removal_round = round_;
   }
 }

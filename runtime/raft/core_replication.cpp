@@ -60,9 +60,10 @@ void core::on_forwarded_proposals(message& m) {
 
 tl::expected<void, refusal> core::on_append(message& m) {
   follow(m.from);
+  learn_repair_target(m);
   if (m.log_index < commit_) {
     // Old, or a duplicate: what is committed is the same on both sides.
-    acknowledge(m.from, commit_);
+    agree_with(m.from, commit_);
     return {};
   }
   if (!log_.matches(m.log_index, m.log_term)) {
@@ -79,8 +80,15 @@ tl::expected<void, refusal> core::on_append(message& m) {
   }
   const log_index last_new = store_entries(m);
   commit_to(std::min(m.commit, last_new));
-  acknowledge(m.from, last_new);
+  agree_with(m.from, last_new);
   return {};
+}
+
+// Our log is the leader's up to `index`.
+void core::agree_with(node_id leader, log_index index) {
+  agreed_ = std::max(agreed_, index);
+  acknowledge(leader, index);
+  finish_repair();
 }
 
 // Appends what is not there yet; the first entry with another term ends our version of the log.
@@ -106,14 +114,17 @@ void core::acknowledge(node_id to, log_index match) {
                     !messages_.back().reject;
   message& r = same ? messages_.back() : send(message_type::append_resp, to);
   r.match = std::max(r.match, match);
+  r.repair = repair_;
   r.after = std::max({r.after, gate_.for_log(match), gate_.for_vote()});
 }
 
 void core::on_heartbeat(const message& m) {
   follow(m.from);
+  learn_repair_target(m);
+  finish_repair();
   // The leader says no more than we acknowledged. If it is more than we have, our disk lost it:
   // then we do not know that our log is the committed one.
-  if (m.commit <= log_.last()) commit_to(m.commit);
+  if (m.commit <= known_to_agree()) commit_to(m.commit);
   message& r = send(message_type::heartbeat_resp, m.from);
   r.context = m.context;
   r.after = gate_.for_commit();
@@ -124,7 +135,7 @@ void core::on_heartbeat(const message& m) {
 void core::on_snapshot(const message& m) {
   follow(m.from);
   install(m.snapshot);
-  acknowledge(m.from, commit_);
+  agree_with(m.from, commit_);
 }
 
 void core::install(const std::shared_ptr<const snapshot>& snap) {
@@ -206,7 +217,8 @@ void core::commit_to(log_index index) {
 // The largest index that a quorum holds, if it is of our own term (section 5.4.2). We are one voice
 // of the quorum, as far as our disk is; the others can be enough without us.
 void core::maybe_commit() {
-  const log_index index{tracker_.quorum_of([](const progress& p) { return p.match.value(); })};
+  const log_index index{
+      tracker_.quorum_of([](const progress& p) { return p.repair == 0 ? p.match.value() : 0; })};
   if (index <= commit_ || index > log_.last() || log_.term_at(index) != term_) return;
   const bool first_of_term = !committed_in_term();
   commit_to(index);
@@ -255,6 +267,7 @@ std::uint64_t core::send_append(progress& p, bool with_entries) {
   m.log_term = log_.term_at(previous);
   m.commit = commit_;
   p.commit_sent = commit_;
+  repeat_repair(p, m);
   std::uint64_t bytes = 0;
   if (with_entries && p.next <= log_.last()) {
     m.entries = spare_entries();

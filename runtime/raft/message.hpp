@@ -42,6 +42,12 @@ inline constexpr int message_type_count = 14;
          type == message_type::append_resp || type == message_type::heartbeat_resp;
 }
 
+/// True for votes and pre-votes, requests and answers.
+[[nodiscard]] constexpr bool is_about_votes(message_type type) noexcept {
+  return type == message_type::vote || type == message_type::vote_resp ||
+         type == message_type::prevote || type == message_type::prevote_resp;
+}
+
 struct message {
   message_type type = message_type::vote;
   node_id from;
@@ -56,8 +62,10 @@ struct message {
   /// reject: the hint, the newest index where the logs might still agree. read_index_resp: the
   /// index.
   blixard::log_index log_index;
-  blixard::log_index commit;    // append, heartbeat; vote_resp, prevote_resp with reject
-  blixard::log_index match;     // append_resp without reject: everything up to here is durable
+  blixard::log_index commit;  // append, heartbeat; vote_resp, prevote_resp with reject
+  /// append_resp without reject: everything up to here is durable. append, heartbeat with `repair`:
+  /// the leader's last entry.
+  blixard::log_index match;
   blixard::log_index rejected;  // append_resp with reject: `log_index` of the refused append
   bool reject = false;          // vote_resp, prevote_resp, append_resp
   bool force = false;           // vote, prevote: by leader transfer, disregards leases
@@ -67,6 +75,9 @@ struct message {
   /// read_index, read_index_resp: tells a repeated question with the same context from the first;
   /// an answer with 0 answers any of them.
   std::uint64_t nonce = 0;
+  /// From a node that is being repaired: the number of its repair, 0 from any other. append,
+  /// heartbeat: the receiver's repair as the leader knows it (core_repair.cpp).
+  std::uint64_t repair = 0;
   node_id target;                                     // transfer
   std::vector<entry> entries;                         // append, propose
   std::shared_ptr<const blixard::snapshot> snapshot;  // snapshot

@@ -66,6 +66,19 @@ void progress::become_snapshot(log_index index) {
   window.clear();
 }
 
+void progress::start_over(log_index probe) {
+  match = {};
+  state = progress_state::probe;
+  next = probe;
+  probe_sent = false;
+  probe_at = 0;
+  pending_snapshot = {};
+  commit_sent = {};
+  removal_round = 0;
+  knows_removal = false;
+  window.clear();
+}
+
 bool progress::acknowledge(log_index acked) {
   if (acked <= match) return false;
   match = acked;

@@ -58,15 +58,16 @@ struct progress {
   log_index match;  // known to be durable there
   log_index next;   // the next entry to send
   inflights window;
-  bool probe_sent = false;          // probe: wait for an answer
-  bool ping = false;                // replicate: something may be lost, send an append to find out
-  bool recent_active = false;       // answered since the last check_quorum
-  bool learner = false;             //
-  log_index pending_snapshot;       // snapshot: what was sent
-  log_index commit_sent;            // newest commit index it was told in an append
-  std::uint64_t probe_at = 0;       // tick of the oldest probe that is not answered; 0: none
-  std::uint64_t confirmed_at = 0;   // it followed us at this tick: start of its promise (lease)
-  std::uint64_t round = 0;          // newest read round it acknowledged
+  bool probe_sent = false;         // probe: wait for an answer
+  bool ping = false;               // replicate: something may be lost, send an append to find out
+  bool recent_active = false;      // answered since the last check_quorum
+  bool learner = false;            //
+  log_index pending_snapshot;      // snapshot: what was sent
+  log_index commit_sent;           // newest commit index it was told in an append
+  std::uint64_t probe_at = 0;      // tick of the oldest probe that is not answered; 0: none
+  std::uint64_t confirmed_at = 0;  // it followed us at this tick: start of its promise (lease)
+  std::uint64_t round = 0;         // newest read round it acknowledged
+  std::uint64_t repair = 0;        // it is being repaired, under this number: it counts for nothing
   std::uint64_t removal_round = 0;  // the round that told it about our removal; 0: none yet
   bool knows_removal = false;
 
@@ -74,6 +75,8 @@ struct progress {
   void become_probe();
   void become_replicate();
   void become_snapshot(log_index index);
+  /// It lost part of its log: nothing is known of it. `probe` is the first entry to try.
+  void start_over(log_index probe);
   /// It acknowledged `match`; false if that is no news.
   bool acknowledge(log_index acked);
   /// It refused an append behind `rejected`; `agree` is where both might agree. False: an old

@@ -56,6 +56,9 @@ struct config {
   /// promised. It then grants no vote for election_min_ticks. False only where that surely is not
   /// so.
   bool restarted = true;
+  /// The disk lost entries that this node had acknowledged (storage: recovery::repair_to): a number
+  /// that names this repair, another one at each start. 0: it lost nothing. See core::recovering().
+  std::uint64_t repair = 0;
   std::uint32_t max_inflight_msgs = 256;    // unacknowledged appends per peer
   std::uint64_t max_inflight_bytes = 0;     // payload bytes in them
   std::uint64_t max_msg_bytes = 1 << 20;    // payload bytes per append; one entry always fits
@@ -107,6 +110,7 @@ struct output {
   std::vector<message> messages;                      // see message::after
   std::vector<read_state> reads;
   std::optional<conf_state> conf;  // where changed: the active configuration
+  bool repaired = false;           // the lost entries are back: the disk may forget the damage
 
   /// Empties everything, keeps capacity.
   void clear();
@@ -147,6 +151,7 @@ struct peer_status {
   log_index pending_snapshot;  // 0: none
   bool recent_active = false;  // answered in this check_quorum interval
   bool learner = false;
+  bool recovering = false;  // its disk lost part of its log: it does not count until it has it back
 };
 
 struct status {
@@ -156,6 +161,7 @@ struct status {
   log_index applied;
   conf_state conf;
   bool voter = false;
+  bool recovering = false;
   log_index first;                 // the oldest entry still in memory (last + 1 if none)
   log_index last;                  //
   term last_term;                  //

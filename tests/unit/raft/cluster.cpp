@@ -73,6 +73,7 @@ void cluster::start(std::uint64_t id, log_index applied) {
   n.conf.election_max_ticks = 19;
   n.conf.heartbeat_ticks = 1;
   n.conf.restarted = incarnations_ > options.voters.size() + options.learners.size();
+  n.conf.repair = n.damaged ? incarnations_ : 0;
   if (options.tune) options.tune(n.conf);
   const disk_state state = n.stored.state();
   if (auto ok = check_start(n.conf, state, applied); !ok) throw std::logic_error(ok.error());
@@ -98,6 +99,7 @@ bool cluster::take(std::uint64_t id) {
     if (out.hard) n.writing.push_back({out.seq, [h = *out.hard](disk& d) { d.hard = h; }});
   }
   const bool sync_first = !n.conf.async_persist;
+  if (out.repaired) n.damaged = false;
   std::vector<message> messages = std::move(out.messages);
   for (message& m : messages) n.gated.push_back(std::move(m));
   if (sync_first) sync(id);
@@ -170,6 +172,7 @@ void cluster::check_release(std::uint64_t id, const message& m) const {
   const bool request = m.type == message_type::vote;
   const bool ack = m.type == message_type::append_resp && !m.reject;
   if (!grant && !request && !ack) return;
+  if (nodes.at(id).damaged && (grant || request)) refuse("a vote of a damaged log");
   if (d.hard.term > m.term) return;
   // A candidate that follows the winner of its term may have replaced the tail that it asked with.
   if (request && nodes.at(id).raft->role() != role::candidate) return;
@@ -262,6 +265,14 @@ void cluster::crash(std::uint64_t id, std::size_t steps) {
   n.writing.clear();
   n.gated.clear();
   n.raft.reset();
+}
+
+void cluster::damage(std::uint64_t id, log_index first) {
+  node& n = nodes.at(id);
+  disk& d = n.stored;
+  std::erase_if(d.entries, [&](const entry& e) { return e.index >= first; });
+  d.hard.commit = d.snap ? d.snap->index : log_index{};
+  n.damaged = true;
 }
 
 void cluster::restart(std::uint64_t id) {

@@ -39,6 +39,7 @@ struct write_step {
 struct node {
   config conf;
   disk stored;                     // durable
+  bool damaged = false;            // the disk lost what was durable, and knows it (durable)
   std::deque<write_step> writing;  // not durable yet, in order
   std::vector<message> gated;      // wait for persisted()
   std::unique_ptr<core> raft;      // null: down
@@ -92,6 +93,9 @@ class cluster {
   /// Loses what is in memory; `steps` of the writes under way still reach the disk.
   void crash(std::uint64_t id, std::size_t steps = 0);
   void restart(std::uint64_t id);
+  /// The disk of a node that is down loses its entries from `first` on, and notices. What was known
+  /// to be committed is not believed any more.
+  void damage(std::uint64_t id, log_index first);
   /// The state machine's snapshot at what it applied, given to the core, with the log cut behind
   /// it.
   void snapshot_and_compact(std::uint64_t id);

@@ -52,6 +52,7 @@ message random_message(dice& d) {
   m.force = d.below(2) == 1;
   m.context = d.number();
   m.nonce = d.number();
+  m.repair = d.number();
   m.target = node_id{d.number()};
   if (m.type == message_type::append || m.type == message_type::propose) {
     log_index at = m.log_index;
@@ -100,6 +101,7 @@ void expect_same(const message& m, const pb::RaftMessage& p) {
   EXPECT_EQ(m.force, p.force());
   EXPECT_EQ(m.context, p.context());
   EXPECT_EQ(m.nonce, p.nonce());
+  EXPECT_EQ(m.repair, p.repair());
   EXPECT_EQ(m.target.value(), p.target());
   ASSERT_EQ(m.entries.size(), static_cast<std::size_t>(p.entries_size()));
   for (std::size_t i = 0; i < m.entries.size(); ++i) {
@@ -134,6 +136,7 @@ void expect_same(const message& a, const message& b) {
   EXPECT_EQ(a.force, b.force);
   EXPECT_EQ(a.context, b.context);
   EXPECT_EQ(a.nonce, b.nonce);
+  EXPECT_EQ(a.repair, b.repair);
   EXPECT_EQ(a.target, b.target);
   EXPECT_EQ(a.entries, b.entries);
 }
