@@ -350,7 +350,8 @@ config read_config(node_id id, const json& from) {
   c.max_committed_bytes = number(f, "max_committed_bytes");
   c.max_uncommitted_bytes = number(f, "max_uncommitted_bytes");
   c.step_down_on_removal = flag(f, "step_down_on_removal");
-  c.async_persist = flag(f, "async_persist");
+  // Without async_persist the driver persists an output before it applies it: nothing is left to hold.
+  c.commit_persisted = flag(f, "async_persist");
   return c;
 }
 

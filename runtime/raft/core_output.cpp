@@ -26,7 +26,7 @@ void output::clear() {
 }
 
 log_index core::committable() const noexcept {
-  return config_.async_persist ? std::min(commit_, gate_.durable()) : commit_;
+  return config_.commit_persisted ? std::min(commit_, gate_.durable()) : commit_;
 }
 
 bool core::has_output() const noexcept {

@@ -79,8 +79,12 @@ tl::expected<void, refusal> core::on_append(message& m) {
     return {};
   }
   const log_index last_new = store_entries(m);
+  const log_index before = commit_;
   commit_to(std::min(m.commit, last_new));
-  agree_with(m.from, last_new);
+  // An append that brings a newer commit index and nothing else tells the leader nothing when it is
+  // answered. Should the answer to an earlier one be lost, it asks again, and that brings no news.
+  const bool notice = m.entries.empty() && commit_ > before && last_new <= agreed_;
+  if (!notice || recovering()) agree_with(m.from, last_new);
   return {};
 }
 

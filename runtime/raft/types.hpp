@@ -67,9 +67,10 @@ struct config {
   /// A leader that is no longer a voter steps down once the removal is applied here and a quorum
   /// of the others has the commit. Otherwise it keeps leading until its term ends.
   bool step_down_on_removal = true;
-  /// True: committed entries are handed out only when they are durable here, and several outputs
-  /// may wait for persisted(). False: the driver persists an output before it applies it.
-  bool async_persist = true;
+  /// True: committed entries are handed out only when they are durable here too: for a driver whose
+  /// state machine outlives the process. False: as soon as they are committed, whatever this disk
+  /// does; a state machine that is built again from snapshot and log loses nothing by it.
+  bool commit_persisted = false;
   bool forward = true;  // followers forward proposals and transfers; false: not_leader
 };
 
@@ -98,7 +99,7 @@ struct read_state {
 ///
 /// The driver's duties: write snapshot, entries and hard state in this order and call
 /// persisted(seq); release each message once persisted(message.after); apply `committed` in order
-/// and call applied(). With config::async_persist false: disk, persisted, applied, then messages.
+/// and call applied(). Several outputs may wait for persisted() at a time.
 struct output {
   persist_seq seq;                 // 0: nothing to persist; otherwise strictly increasing
   bool must_sync = false;          // false: the write may be lost as a whole without harm

@@ -98,11 +98,10 @@ bool cluster::take(std::uint64_t id) {
       n.writing.push_back({out.seq, [e](disk& d) { d.store_entry(e); }});
     if (out.hard) n.writing.push_back({out.seq, [h = *out.hard](disk& d) { d.hard = h; }});
   }
-  const bool sync_first = !n.conf.async_persist;
   if (out.repaired) n.damaged = false;
   std::vector<message> messages = std::move(out.messages);
   for (message& m : messages) n.gated.push_back(std::move(m));
-  if (sync_first) sync(id);
+  if (options.sync_first) sync(id);
   apply(id, out);
   release(id, {});
   for (const read_state& r : out.reads) n.reads.push_back(r);
@@ -289,6 +288,7 @@ void cluster::snapshot_and_compact(std::uint64_t id) {
   auto s = std::make_shared<snapshot>();
   s->index = n.raft->applied();
   if (n.stored.snap && s->index <= n.stored.snap->index) return;
+  if (s->index > n.raft->status().stable) return;  // the log reaches a snapshot before its file is
   s->term = n.raft->log().term_at(s->index);
   s->conf = n.applied_conf;
   s->data = text("state at " + to_string(s->index));

@@ -55,6 +55,7 @@ struct cluster_options {
   std::vector<std::uint64_t> voters{1, 2, 3};
   std::vector<std::uint64_t> learners{};
   std::function<void(config&)> tune{};
+  bool sync_first = false;  // the driver persists an output before it applies it
 };
 
 class cluster {

@@ -63,8 +63,8 @@ TEST(replication, the_commit_index_reaches_followers_without_a_heartbeat) {
   for (const std::uint64_t id : {2, 3}) EXPECT_EQ(c.at(id).commit(), index);
 }
 
-TEST(replication, the_leader_sends_before_its_own_disk_and_commits_on_the_others) {
-  cluster c(plain());
+// Proposes, and lets the others' disks do their work, but not the leader's.
+log_index commit_on_the_others(cluster& c) {
   c.elect(1);
   const log_index index = c.propose(1, "x");
   c.take(1);  // written, not synced
@@ -75,13 +75,46 @@ TEST(replication, the_leader_sends_before_its_own_disk_and_commits_on_the_others
     c.drain(2);
     c.drain(3);
   }
+  c.take(1);
+  return index;
+}
+
+TEST(replication, the_leader_sends_before_its_own_disk_and_commits_on_the_others) {
+  cluster c(plain());
+  const log_index index = commit_on_the_others(c);
   EXPECT_EQ(c.at(1).commit(), index);
   EXPECT_LT(c.at(1).status().stable, index);
-  // Its own state machine waits for its own disk.
-  c.take(1);
+  EXPECT_EQ(c.texts(1), std::vector<std::string>{"x"});
+}
+
+TEST(replication, a_state_machine_that_outlives_the_process_waits_for_this_disk) {
+  cluster c(plain([](config& k) { k.commit_persisted = true; }));
+  const log_index index = commit_on_the_others(c);
+  EXPECT_EQ(c.at(1).commit(), index);
   EXPECT_TRUE(c.texts(1).empty());
   c.settle();
   EXPECT_EQ(c.texts(1), std::vector<std::string>{"x"});
+}
+
+TEST(replication, a_commit_index_that_comes_alone_is_not_answered) {
+  cluster c(plain());
+  c.isolate(3);
+  const auto answers_to = [&](message m) {
+    const std::size_t before = count(c, message_type::append_resp, 1);
+    EXPECT_TRUE(c.at(2).step(std::move(m)));
+    c.drain(2);
+    return count(c, message_type::append_resp, 1) - before;
+  };
+  const auto commit = [](std::uint64_t index) {
+    return append_from(1, 2, term{2}, log_index{3}, term{2}, {}, log_index{index});
+  };
+  EXPECT_EQ(answers_to(append_from(1, 2, term{2}, log_index{1}, term{1}, {make(2, 2), make(2, 3)})),
+            1u);
+  EXPECT_EQ(answers_to(commit(2)), 0u);
+  EXPECT_EQ(answers_to(commit(3)), 0u);
+  EXPECT_EQ(c.at(2).commit(), log_index{3});
+  // The same again brings no news: the leader has had no answer, and asks.
+  EXPECT_EQ(answers_to(commit(3)), 1u);
 }
 
 TEST(replication, proposals_form_one_append_when_output_is_taken) {
