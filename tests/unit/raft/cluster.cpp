@@ -174,7 +174,8 @@ void cluster::check_release(std::uint64_t id, const message& m) const {
   if (nodes.at(id).damaged && (grant || request)) refuse("a vote of a damaged log");
   if (d.hard.term > m.term) return;
   // A candidate that follows the winner of its term may have replaced the tail that it asked with.
-  if (request && nodes.at(id).raft->role() != role::candidate) return;
+  const core& now = at(id);
+  if (request && (now.role() != role::candidate || now.current_term() != m.term)) return;
   if (d.hard.term < m.term) refuse("the term");
   if (grant && d.hard.vote != m.to) refuse("a vote");
   if (request && d.hard.vote != m.from) refuse("its own vote");
