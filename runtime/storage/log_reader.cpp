@@ -232,6 +232,7 @@ class walker {
       here.max_index = std::max(here.max_index, record->head.index);
     out_.highest_seen = std::max(out_.highest_seen, record->head.index);
     out_.previous = record->checksum;
+    out_.settled = std::max(out_.settled, record->head.durable);
     out_.end.offset += record->bytes;
     return true;
   }

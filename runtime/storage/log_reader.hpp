@@ -38,6 +38,7 @@ struct live_segment {
 struct log_walk {
   std::vector<live_segment> live;
   wal_position end;            // the next record goes here; offset 0: into a segment not begun
+  wal_position settled;        // up to here it was durable when the last record was written
   std::uint32_t previous = 0;  // checksum of the last record
   bool cut = false;            // remains of a torn tail lie behind the end
   std::uint64_t torn_bytes = 0;

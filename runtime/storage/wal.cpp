@@ -44,7 +44,7 @@ result<wal> wal::open(file_system& fs, const std::string& dir, const wal_options
     if (!handle) return tl::unexpected(handle.error());
     w.current_ = std::move(*handle);
     w.filled_ = w.live_.back().file_bytes;
-    if (auto done = w.current_->sync(); !done) return tl::unexpected(done.error());
+    if (auto done = w.settle(walk.settled); !done) return tl::unexpected(done.error());
   }
   std::uint64_t next =
       w.live_.empty() ? std::max<std::uint64_t>(walk.end.segment, 1) : w.live_.back().sequence + 1;
@@ -74,6 +74,27 @@ result<wal> wal::open(file_system& fs, const std::string& dir, const wal_options
     first.ready = to == options.segment_bytes;
   }
   return w;
+}
+
+/// What was found may have been read from the page cache that a process left. After a failed sync
+/// such pages count as clean, and no later sync writes them (Rebello et al. 2020, "Can applications
+/// recover from fsync failures?"): what the log itself does not know to be durable is written
+/// again.
+result<void> wal::settle(wal_position settled) {
+  const std::uint64_t end = end_.offset;
+  std::vector<std::byte> again;
+  std::uint64_t at =
+      settled.segment == end_.segment ? std::min<std::uint64_t>(settled.offset, end) : 0;
+  while (at < end) {
+    again.resize(static_cast<std::size_t>(std::min(end - at, slice_bytes)));
+    const auto got = current_->pread(again, at);
+    if (!got) return tl::unexpected(got.error());
+    again.resize(*got);
+    if (again.empty()) break;
+    if (auto done = current_->pwrite(again, at); !done) return done;
+    at += again.size();
+  }
+  return current_->sync();
 }
 
 void wal::add(const entry& e) {

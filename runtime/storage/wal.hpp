@@ -76,6 +76,7 @@ class wal {
   [[nodiscard]] std::string path(std::uint64_t sequence) const {
     return dir_ + "/" + segment_name(sequence);
   }
+  [[nodiscard]] result<void> settle(wal_position settled);
   [[nodiscard]] std::uint64_t pending_bytes() const noexcept;
   [[nodiscard]] result<void> make_spare();
   [[nodiscard]] result<void> fill(file& f, std::uint64_t& filled, std::uint64_t to);

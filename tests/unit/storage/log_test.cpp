@@ -166,6 +166,33 @@ TEST(log, a_failed_sync_is_final) {
   EXPECT_FALSE(store->write({&batch, 1}));
 }
 
+TEST(log, what_a_failed_sync_left_in_the_page_cache_is_written_again_before_it_counts) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    sim_disk disk{seed};
+    disk_faults forgetful;
+    forgetful.failed_sync_forgets = true;
+    disk.set_faults(forgetful);
+    const auto first = make_entries(1, 3, 1, 700);
+    const auto second = make_entries(4, 12, 1, 700);
+    {
+      auto [store, found] = open(disk, options(64 * limits::KiB));
+      const auto before = batch_of(first);
+      ASSERT_TRUE(store->write({&before, 1}) && store->sync());
+      const auto batch = batch_of(second);
+      ASSERT_TRUE(store->write({&batch, 1}));
+      disk.fail_sync(1, EIO);
+      ASSERT_FALSE(store->sync());
+    }
+    disk.kill_process();
+    const auto again = open(disk, options(64 * limits::KiB)).found;
+    ASSERT_FALSE(again.corrupt) << again.corrupt->what;
+    disk.crash_keeping_first(0);
+    const auto last = open(disk, options(64 * limits::KiB)).found;
+    ASSERT_FALSE(last.corrupt) << last.corrupt->what;
+    EXPECT_EQ(last.last_index, again.last_index) << "seed " << seed;
+  }
+}
+
 TEST(log, no_space_at_a_sync_is_as_fatal_as_any_error_there) {
   sim_disk disk;
   auto [store, found] = open(disk);
