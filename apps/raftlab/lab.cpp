@@ -93,8 +93,11 @@ std::string laboratory::answer(const std::string& line) {
     if (r.why == refusal::not_leader) out["lead"] = r.lead.value();
   } catch (const check_fired& e) {
     out = failure(id, "fatal", e.what());
+  } catch (const std::exception& e) {
+    out = failure(id, "invalid", e.what());
   }
-  return out.dump();
+  // What was not UTF-8 in the request may stand in the error's text.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 json laboratory::run(const json& request) {
