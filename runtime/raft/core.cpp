@@ -25,10 +25,6 @@ bool comes_from_leader(message_type type) noexcept {
          type == message_type::snapshot;
 }
 
-bool asks_for_vote(message_type type) noexcept {
-  return type == message_type::vote || type == message_type::prevote;
-}
-
 // The entries are consecutive behind the previous one, their terms do not fall, none is above the
 // sender's.
 bool entries_fit(const message& m) noexcept {

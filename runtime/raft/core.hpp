@@ -199,6 +199,7 @@ class core {
   tl::expected<void, refusal> on_append(message& m);
   log_index store_entries(message& m);
   void agree_with(node_id leader, log_index index);
+  void retract_acknowledgements(log_index first);
   void acknowledge(node_id to, log_index match);
   void on_heartbeat(const message& m);
   void on_snapshot(const message& m);

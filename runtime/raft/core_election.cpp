@@ -188,6 +188,10 @@ void core::clear_leadership() {
 }
 
 void core::become_follower(blixard::term t, node_id lead) {
+  // Requests of a campaign that is over, and that have not left: the log that they advertise may be
+  // cut before it is durable.
+  if (role_ != raft::role::follower)
+    std::erase_if(messages_, [](const message& m) { return asks_for_vote(m.type); });
   enter_term(t);
   role_ = raft::role::follower;
   lead_ = lead;

@@ -105,10 +105,19 @@ log_index core::store_entries(message& m) {
       CHECK_GT(e.index, commit_);  // Leader Completeness (section 5.4.3)
       log_.truncate(e.index);
       gate_.log_changed(e.index);
+      retract_acknowledgements(e.index);
     }
     log_.append(std::move(e));
   }
   return last_new;
+}
+
+// Entries from `first` on are gone. What acknowledges them to an earlier leader and has not left
+// yet must not: they never become durable.
+void core::retract_acknowledgements(log_index first) {
+  std::erase_if(messages_, [&](const message& m) {
+    return m.type == message_type::append_resp && !m.reject && m.match >= first;
+  });
 }
 
 void core::acknowledge(node_id to, log_index match) {
@@ -149,6 +158,7 @@ void core::install(const std::shared_ptr<const snapshot>& snap) {
     commit_to(snap->index);
     return;
   }
+  retract_acknowledgements(commit_.next());
   log_.restore(snap->index, snap->term);
   gate_.snapshot_installed(snap->index);
   commit_ = applied_ = handed_ = snap->index;

@@ -42,10 +42,15 @@ inline constexpr int message_type_count = 14;
          type == message_type::append_resp || type == message_type::heartbeat_resp;
 }
 
+/// True for requests of votes and pre-votes.
+[[nodiscard]] constexpr bool asks_for_vote(message_type type) noexcept {
+  return type == message_type::vote || type == message_type::prevote;
+}
+
 /// True for votes and pre-votes, requests and answers.
 [[nodiscard]] constexpr bool is_about_votes(message_type type) noexcept {
-  return type == message_type::vote || type == message_type::vote_resp ||
-         type == message_type::prevote || type == message_type::prevote_resp;
+  return asks_for_vote(type) || type == message_type::vote_resp ||
+         type == message_type::prevote_resp;
 }
 
 struct message {
