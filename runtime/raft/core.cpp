@@ -324,8 +324,7 @@ void core::set_snapshot(std::shared_ptr<const snapshot> snap) {
 
 tl::expected<void, refusal> core::compact(log_index first) {
   if (first <= log_.first()) return {};
-  if (first > applied_.next() || first > gate_.durable().next())
-    return tl::unexpected(refusal::invalid);
+  if (first > applied_.next() || first > gate_.untaken()) return tl::unexpected(refusal::invalid);
   log_.compact(first);
   return {};
 }

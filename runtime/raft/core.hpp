@@ -85,8 +85,9 @@ class core {
   /// The newest snapshot that the leader may send. Older than the current one: ignored.
   void set_snapshot(std::shared_ptr<const snapshot> snap);
 
-  /// Forgets entries below `first`. Errors: invalid if first > applied + 1 or is not in the log.
-  /// The driver has a snapshot that covers them and has called set_snapshot() with it.
+  /// Forgets entries below `first`. Errors: invalid if first > applied + 1 or no output has handed
+  /// them out yet. The driver has a snapshot that covers them and has called set_snapshot() with
+  /// it.
   tl::expected<void, refusal> compact(log_index first);
 
   /// Everything in outputs up to `seq` is durable. Idempotent; may skip.
