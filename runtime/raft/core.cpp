@@ -108,9 +108,12 @@ void core::load(const disk_state& disk, log_index applied) {
   if (snap) log_.restore(snap->index, snap->term);
   latest_snapshot_ = newer(latest_snapshot_, snap);
 
-  // An entry at the snapshot's index with another term: the whole log is of a history that lost.
+  // An entry at the snapshot's index with another term, or one behind it with a lower term: the
+  // whole log is of a history that lost.
+  const term base_term = log_.term_at(log_.base());
   const bool diverged = std::ranges::any_of(disk.entries, [&](const entry& e) {
-    return e.index == log_.base() && e.term != log_.term_at(log_.base());
+    return e.index == log_.base() ? e.term != base_term
+                                  : e.index > log_.base() && e.term < base_term;
   });
   if (!diverged)
     for (const entry& e : disk.entries)

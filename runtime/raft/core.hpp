@@ -161,6 +161,7 @@ class core {
 
   // core_election.cpp
   [[nodiscard]] std::uint32_t draw_timeout();
+  void learn_commit_from_log();
   [[nodiscard]] bool may_campaign() const;
   [[nodiscard]] bool uses_leases() const noexcept {
     return config_.reads == read_mode::lease && config_.check_quorum;

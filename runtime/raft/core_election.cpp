@@ -17,9 +17,7 @@ std::uint32_t core::draw_timeout() {
   return config_.election_min_ticks + static_cast<std::uint32_t>(z % span);
 }
 
-// A voter with a whole log whose configuration is the newest that it knows to be committed. Without
-// the last part, a node could win with a majority of a configuration that two later changes left
-// behind.
+// A voter with a whole log whose configuration is the newest that it knows to be committed.
 bool core::may_campaign() const {
   return !recovering() && tracker_.is_voter(config_.id) && log_.confs(applied_, commit_).empty();
 }
@@ -29,8 +27,18 @@ bool core::in_lease() const noexcept {
   return config_.check_quorum && lead_ && election_elapsed_ < config_.election_min_ticks;
 }
 
+// A leader appends a change of the configuration only when it has applied the one before. So all
+// such entries of a log but the newest are committed, also where a crash kept the entries and lost
+// the commit index that came with them. Without this, a node could win with a majority of a
+// configuration that two later changes left behind.
+void core::learn_commit_from_log() {
+  const auto unsure = log_.confs(commit_, log_.last());
+  if (unsure.size() > 1) commit_to(unsure[unsure.size() - 2]);
+}
+
 tl::expected<void, refusal> core::campaign() {
   if (is_leader()) return {};
+  learn_commit_from_log();
   if (!may_campaign()) return tl::unexpected(refusal::not_promotable);
   if (config_.prevote)
     start_prevote();
@@ -151,7 +159,9 @@ void core::on_vote_response(const message& m) {
 }
 
 void core::on_timeout_now() {
-  if (!is_leader() && may_campaign()) start_election(true);
+  if (is_leader()) return;
+  learn_commit_from_log();
+  if (may_campaign()) start_election(true);
 }
 
 // ---------------------------------------------------------------- roles
