@@ -7,11 +7,12 @@
 
 namespace blixard::apps {
 
-tl::expected<std::vector<endpoint>, error> connect_addresses(const std::string& flag) {
-  std::string text = flag;
-  if (text.empty())
+tl::expected<std::vector<endpoint>, error> connect_addresses(
+    const std::optional<std::string>& flag) {
+  std::string text = flag.value_or("");
+  if (!flag)
     if (const char* value = std::getenv("BLIXARD_CONNECT"); value != nullptr) text = value;
-  if (text.empty()) text = default_connect;
+  if (text.empty() && !flag) text = default_connect;
   auto out = parse_endpoints(text);
   if (!out) return out;
   for (const auto& e : *out)
@@ -28,6 +29,7 @@ int complain(int code, const std::string& message, const std::string& hint) {
 }
 
 int unknown_flag(const std::string& flag, const strings& known, const std::string& help) {
+  if (!flag.starts_with("-")) return complain(2, "unexpected word \"" + flag + "\"", "see " + help);
   const auto name = flag.substr(0, flag.find('='));
   auto hint = did_you_mean(name, known);
   return complain(2, "unknown flag " + name, hint.empty() ? "see " + help : std::move(hint));

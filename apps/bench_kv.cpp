@@ -12,6 +12,7 @@
 #include "apps/commands.hpp"
 #include "apps/load.hpp"
 #include "messages/limits.hpp"
+#include "runtime/base/flags.hpp"
 #include "runtime/base/units.hpp"
 #include "runtime/repl/commands.hpp"
 #include "runtime/repl/text_table.hpp"
@@ -39,7 +40,7 @@ constexpr const char* usage =
     "  -o table|json              for people or for programs [table]\n";
 
 struct bench_flags {
-  std::string connect;
+  std::optional<std::string> connect;
   std::string clients = "64";
   std::string connections;
   std::string value_bytes = "256";
@@ -193,7 +194,7 @@ int parse_bench_flags(const strings& args, bench_flags& f) {
   app.set_help_flag();
   app.allow_extras();
   strings known{"--stale", "--help", "-o"};
-  const auto option = [&](const char* name, std::string& to) {
+  const auto option = [&](const char* name, auto& to) {
     app.add_option(name, to);
     known.emplace_back(name);
   };
@@ -213,7 +214,7 @@ int parse_bench_flags(const strings& args, bench_flags& f) {
   try {
     app.parse(strings(args.rbegin(), args.rend()));
   } catch (const CLI::Error& e) {
-    return complain(2, e.what(), "see blixard bench kv --help");
+    return complain(2, flag_problem(e.what()), "see blixard bench kv --help");
   }
   if (const auto extras = app.remaining(); !f.help && !extras.empty())
     return unknown_flag(extras[0], known, "blixard bench kv --help");

@@ -1,5 +1,12 @@
-// The one binary: picks the program that the first word names.
+// The one binary: picks the program that the first word names, and gives all of them the same
+// ground to stand on: open standard descriptors, one voice for errors, no lost output.
+#include <fcntl.h>
+#include <google/protobuf/stubs/logging.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 #include "apps/commands.hpp"
@@ -43,10 +50,11 @@ int start_node(const strings& args) {
 int run_wal(strings args) {
   constexpr const char* help = "usage: blixard wal dump|verify [--json] DATA_DIR\n";
   const bool json = std::erase(args, "--json") != 0;
-  if (args.size() == 1 && (args[0] == "--help" || args[0] == "-h")) {
-    std::fputs(help, stdout);
-    return 0;
-  }
+  for (const auto& a : args)
+    if (a == "--help" || a == "-h") {
+      std::fputs(help, stdout);
+      return 0;
+    }
   for (const auto& a : args)
     if (a.starts_with("-")) return unknown_flag(a, {"--json", "--help"}, "blixard wal --help");
   if (args.size() != 2 || (args[0] != "dump" && args[0] != "verify")) {
@@ -57,7 +65,8 @@ int run_wal(strings args) {
 }
 
 int unknown_program(const std::string& name) {
-  const strings names{"node", "repl", "ctl", "bench", "wal", "version", "help"};
+  const strings names{"node",    "repl", "ctl",    "bench",    "wal",
+                      "version", "help", "--help", "--version"};
   auto hint = did_you_mean(name, names);
   return complain(2, "unknown command " + name,
                   hint.empty() ? "see blixard help" : std::move(hint));
@@ -86,12 +95,31 @@ int run(const strings& args) {
   return unknown_program(name);
 }
 
+/// A descriptor 0, 1 or 2 that is closed would be given to the next file or socket, and what is
+/// printed would end up in there. Read-only: printing still fails, and is noticed.
+void open_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)!::open("/dev/null", O_RDONLY);
+}
+
+/// What the program printed is lost where stdout could not take it: that is no success.
+int check_output(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  const std::string why = std::strerror(errno);  // NOLINT: the last thread
+  complain(1, "standard output cannot be written: " + why);
+  return code == 0 ? 1 : code;
+}
+
 }  // namespace
 }  // namespace blixard::apps
 
 int main(int argc, char** argv) {
+  blixard::apps::open_standard_descriptors();
   // The guard of a VM is a small single-threaded process: it goes its own way before anything else.
   if (argc > 1 && std::string(argv[1]) == "guard")
     return blixard::vm::guard_main(argc - 2, argv + 2);
-  return blixard::apps::run({argv + 1, argv + argc});
+  // A message that cannot be read is an error value here, with a place; the library's own lines on
+  // stderr would only add noise that a client can cause.
+  google::protobuf::SetLogHandler(nullptr);
+  return blixard::apps::check_output(blixard::apps::run({argv + 1, argv + argc}));
 }

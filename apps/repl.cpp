@@ -8,6 +8,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/version.hpp"
+#include "runtime/base/flags.hpp"
 #include "runtime/net/client.hpp"
 #include "runtime/repl/build.hpp"
 #include "runtime/repl/driver.hpp"
@@ -27,7 +28,7 @@ constexpr const char* usage =
 }  // namespace
 
 int run_repl(const strings& args) {
-  std::string connect;
+  std::optional<std::string> connect;
   bool help = false;
   CLI::App app;
   app.set_help_flag();
@@ -37,7 +38,7 @@ int run_repl(const strings& args) {
   try {
     app.parse(strings(args.rbegin(), args.rend()));
   } catch (const CLI::Error& e) {
-    return complain(2, e.what(), "see blixard repl --help");
+    return complain(2, flag_problem(e.what()), "see blixard repl --help");
   }
   if (help) {
     std::fputs(usage, stdout);

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "runtime/base/flags.hpp"
 #include "runtime/base/settings.hpp"
 #include "runtime/base/suggest.hpp"
 
@@ -81,7 +82,7 @@ tl::expected<parsed_flags, config_error> parse_flags(std::span<const std::string
   try {
     app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
   } catch (const CLI::Error& e) {
-    return stop(exit_code::usage, e.what(), "see blixard node --help");
+    return stop(exit_code::usage, flag_problem(e.what()), "see blixard node --help");
   }
   const auto extras = app.remaining();
   if (!out.help && !extras.empty()) return unknown_flag(extras.front());
@@ -208,11 +209,12 @@ config_sources system_sources() {
   out.read_file = [](const std::string& path) -> tl::expected<std::string, error> {
     errno = 0;
     std::ifstream in(path, std::ios::binary);
-    std::ostringstream text;
-    if (in) text << in.rdbuf();
-    if (!in || in.bad())
+    in.peek();  // a folder can be opened, but not read
+    if (!in)
       return tl::unexpected(make_error(
           errc::not_found, errno != 0 ? std::strerror(errno) : "cannot be read"));  // NOLINT
+    std::ostringstream text;
+    text << in.rdbuf();
     return text.str();
   };
   return out;

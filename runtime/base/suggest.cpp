@@ -4,6 +4,19 @@
 #include <vector>
 
 namespace blixard {
+namespace {
+
+/// The one candidate that begins with `word`; empty where there are none or several.
+std::string completed(std::string_view word, std::span<const std::string> candidates) {
+  constexpr std::size_t shortest_word = 3;  // besides dashes: less says too little
+  if (word.size() < shortest_word + std::min(word.find_first_not_of('-'), word.size())) return {};
+  const auto begins = [word](const std::string& c) { return c.starts_with(word); };
+  const auto found = std::ranges::find_if(candidates, begins);
+  if (found == candidates.end() || std::ranges::count_if(candidates, begins) != 1) return {};
+  return *found;
+}
+
+}  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1);
@@ -30,6 +43,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   std::string best;
   std::size_t best_distance = SIZE_MAX;
   for (const auto& c : candidates) {
+    if (c.size() <= 2) continue;  // "-o" is one letter away from every other flag of one letter
     const auto distance = edit_distance(word, c);
     const auto allowed = std::max<std::size_t>(1, std::max(word.size(), c.size()) / 3);
     if (distance <= allowed && distance < best_distance) {
@@ -37,7 +51,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
       best_distance = distance;
     }
   }
-  return best;
+  return best.empty() ? completed(word, candidates) : best;
 }
 
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {

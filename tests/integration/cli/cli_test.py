@@ -124,6 +124,24 @@ class Ctl(WithNode):
         _, _, err = self.ctl("vm", "create", "giant", "--memory", "32T", "--command", "true")
         self.assertRegex(err, r"node 1: .*memory")
 
+    def test_a_usage_error_is_json_wherever_json_was_asked_for(self):
+        for words in (["-o", "json", "kv", "gte"], ["kv", "gte", "-o", "json"]):
+            code, out, err = self.ctl(*words)
+            self.assertEqual((code, err), (2, ""), words)
+            self.assertEqual(json.loads(out)["error"]["hint"], "did you mean kv get?")
+
+    def test_flags_of_the_client_itself_are_explained_in_plain_words(self):
+        for words, said in ((["--timeout", "1", "--timeout", "2", "vm", "list"],
+                             "--timeout is given twice"),
+                            (["--timeout"], "--timeout needs a value"),
+                            (["--connect", "", "vm", "list"], "--connect"),
+                            (["-x"], "unknown flag -x")):
+            code, out, err = run("ctl", *words)
+            self.assertEqual((code, out), (2, ""), words)
+            self.assertIn(said, err)
+        self.assertIn('unexpected word "extra"', run("repl", "extra")[2])
+        self.assertEqual(run("wal", "dump", "--help")[0], 0)
+
     def test_usage_errors_exit_2_and_name_the_nearest_word(self):
         for words, hint in ((["kv", "gte", "x"], "kv get"), (["vm", "list", "--stael"], "--stale"),
                             (["--timeot", "1", "vm", "list"], "--timeout")):
@@ -235,6 +253,41 @@ class LostNode(unittest.TestCase):
                 self.assertEqual(p.wait(PATIENCE), 0)
         finally:
             node.stop()
+
+
+class Streams(WithNode):
+    """Standard streams that are closed or full."""
+
+    def with_closed(self, fd, *words):
+        return subprocess.run([BIN, *words], preexec_fn=lambda: os.close(fd), timeout=PATIENCE,
+                              stdout=None if fd == 1 else subprocess.PIPE,
+                              stderr=subprocess.PIPE, stdin=None, text=True)
+
+    def test_closed_input_is_the_end_of_input(self):
+        done = self.with_closed(0, "repl", *self.connect)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(self.with_closed(0, "ctl", *self.connect, "--jsonl").returncode, 0)
+
+    def test_an_answer_that_cannot_be_written_is_no_success(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            for words in (["ctl", *self.connect, "kv", "list"], ["repl", *self.connect],
+                          ["ctl", *self.connect, "--jsonl"], ["--help"],
+                          ["wal", "verify", os.path.join(self.node.directory, "data")]):
+                done = subprocess.run([BIN, *words], input="kv list\n", stdout=full, text=True,
+                                      stderr=subprocess.PIPE, timeout=PATIENCE)
+                self.assertEqual(done.returncode, 1, words)
+                self.assertIn("No space left on device", done.stderr, words)
+        done = self.with_closed(1, "ctl", *self.connect, "kv", "list")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("standard output cannot be written", done.stderr)
+
+    def test_the_log_of_a_node_whose_stderr_is_closed_goes_nowhere(self):
+        node = Node(closed=(0, 2))
+        try:
+            for fd in (0, 2):
+                self.assertEqual(os.readlink(f"/proc/{node.process.pid}/fd/{fd}"), "/dev/null")
+        finally:
+            self.assertEqual(node.stop(), 0)
 
 
 class Script(WithNode):

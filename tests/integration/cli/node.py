@@ -14,16 +14,20 @@ PATIENCE = 60  # seconds for anything that should happen soon, on a busy machine
 
 
 class Node:
-    """Starts `blixard node` on free ports and waits for its ready line; stop() ends it."""
+    """Starts `blixard node` on free ports and waits for its ready line; stop() ends it.
 
-    def __init__(self, *flags, node_id=1, directory=None):
+    `closed`: descriptors that it is started without.
+    """
+
+    def __init__(self, *flags, node_id=1, directory=None, closed=()):
         self.directory = directory or tempfile.mkdtemp(prefix="blixard-cli-")
         self.log = open(os.path.join(self.directory, "log"), "ab")
         self.process = subprocess.Popen(
             [BIN, "node", "--id", str(node_id), "--data-dir", os.path.join(self.directory, "data"),
              "--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--bootstrap",
              "--backend", "process", *flags],
-            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: [os.close(fd) for fd in closed])
         self.events = queue.Queue()
         threading.Thread(target=self._read_events, daemon=True).start()
         self.ready = self.events.get(timeout=PATIENCE)

@@ -281,5 +281,17 @@ TEST(dns_label, the_rules_at_their_edges) {
   EXPECT_FALSE(is_dns_label(std::string(64, 'a')));
 }
 
+TEST(config, a_folder_is_not_a_file_of_settings) {
+  const auto c = parse(with_required({"--config", "/tmp"}), system_sources());
+  ASSERT_FALSE(c);
+  EXPECT_EQ(c.error().code, exit_code::configuration);
+  EXPECT_EQ(c.error().message, "/tmp: Is a directory");
+}
+
+TEST(config, a_flag_that_is_given_twice_or_has_no_value_is_told_in_plain_words) {
+  EXPECT_EQ(parse({"--id", "1", "--id", "2"}).error().message, "--id is given twice");
+  EXPECT_EQ(parse({"--id"}).error().message, "--id needs a value");
+}
+
 }  // namespace
 }  // namespace blixard

@@ -1,4 +1,5 @@
 #include "runtime/base/suggest.hpp"
+#include "runtime/base/flags.hpp"
 
 namespace blixard {
 namespace {
@@ -23,6 +24,26 @@ TEST(nearest, finds_what_was_meant_and_nothing_else) {
   EXPECT_EQ(nearest(std::string(100'000, 'x'), names), "");
   EXPECT_EQ(did_you_mean("strat", names), "did you mean start?");
   EXPECT_EQ(did_you_mean("banana", names), "");
+}
+
+TEST(nearest, takes_the_beginning_of_a_word_for_the_word_where_only_one_begins_so) {
+  const std::vector<std::string> names{"--bootstrap", "--election-min-ms", "--election-max-ms"};
+  EXPECT_EQ(nearest("--boot", names), "--bootstrap");
+  EXPECT_EQ(nearest("--election", names), "");
+  EXPECT_EQ(nearest("--bo", names), "") << "two letters say too little";
+  EXPECT_EQ(nearest("--", names), "");
+  EXPECT_EQ(nearest("", names), "");
+}
+
+TEST(nearest, does_not_take_one_letter_for_another) {
+  const std::vector<std::string> names{"-o", "-n", "--output"};
+  EXPECT_EQ(nearest("-x", names), "");
+}
+
+TEST(flag_problem, speaks_of_the_command_line) {
+  EXPECT_EQ(flag_problem("--id: At Most 1 required but received 2"), "--id is given twice");
+  EXPECT_EQ(flag_problem("--id: 1 required TEXT missing"), "--id needs a value");
+  EXPECT_EQ(flag_problem("something else"), "something else");
 }
 
 }  // namespace
