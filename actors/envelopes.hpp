@@ -7,6 +7,7 @@
 // own.
 #pragma once
 
+#include <caf/actor.hpp>
 #include <caf/actor_addr.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
@@ -30,7 +31,8 @@ class VmReport_One;
 }  // namespace blixard::pb
 namespace blixard::state {
 struct inventory;
-}
+class machine;
+}  // namespace blixard::state
 
 namespace blixard::actors {
 
@@ -196,6 +198,11 @@ struct local_query {
 struct install_snapshot {
   snapshot snap;
 };
+/// What an installed snapshot amounts to; `loader` takes the machine that it replaces.
+struct machine_loaded {
+  std::shared_ptr<state::machine> machine;
+  caf::actor loader;
+};
 /// Raft wants to compact: answer with `store_snapshot` to the snapshot writer.
 struct take_snapshot {
   conf_state conf;
@@ -296,6 +303,7 @@ BLIXARD_LOCAL_MESSAGE(ready_reads)
 BLIXARD_LOCAL_MESSAGE(local_query)
 BLIXARD_LOCAL_MESSAGE(install_snapshot)
 BLIXARD_LOCAL_MESSAGE(take_snapshot)
+BLIXARD_LOCAL_MESSAGE(machine_loaded)
 BLIXARD_LOCAL_MESSAGE(inventory_changed)
 BLIXARD_LOCAL_MESSAGE(plan_command)
 BLIXARD_LOCAL_MESSAGE(place_vm)

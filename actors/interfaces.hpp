@@ -102,7 +102,8 @@ using state_actor =
                      caf::reacts_to<ready_reads>,
                      // Stale and node-local queries.
                      caf::reacts_to<local_query>, caf::reacts_to<install_snapshot>,
-                     caf::reacts_to<take_snapshot>,
+                     // From the thread that built the machine of an installed snapshot.
+                     caf::reacts_to<machine_loaded>, caf::reacts_to<take_snapshot>,
                      // INTERNAL: leader duties (placing pending VMs), registration of this node.
                      caf::reacts_to<tick_atom>,
                      // The answer to a request of its own (registration, placement).

@@ -5,7 +5,7 @@
 #include <chrono>
 
 #include "actors/frames.hpp"
-#include "actors/snapshot_encoder.hpp"
+#include "actors/snapshot_worker.hpp"
 #include "messages/cluster.pb.h"
 #include "runtime/base/fault.hpp"
 #include "runtime/net/loop.hpp"
@@ -33,9 +33,9 @@ constexpr std::uint64_t register_again_ns = 2'000'000'000;
 
 }  // namespace
 
-node_state::node_state(caf::actor_config& config, const links& to, shared_facts& facts,
+node_state::node_state(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
                        state::machine machine, std::shared_ptr<const pb::Node> self)
-    : state_actor::base(config),
+    : hosted(config, where),
       to_(to),
       facts_(facts),
       machine_(std::move(machine)),
@@ -56,10 +56,11 @@ node_state::node_state(caf::actor_config& config, const links& to, shared_facts&
 
 node_state::behavior_type node_state::make_behavior() {
   return {
-      [this](const committed& batch) { apply(batch); },
-      [this](const ready_reads& r) { read(r); },
+      [this](const committed& batch) { in_order(batch); },
+      [this](const ready_reads& r) { in_order(r); },
       [this](const local_query& q) { local(q); },
-      [this](const install_snapshot& s) { install(s); },
+      [this](const install_snapshot& s) { in_order(s); },
+      [this](machine_loaded& m) { use(m); },
       [this](const take_snapshot& t) { take(t); },
       [this](tick_atom) { tick(); },
       [](const local_answer&) {},  // what came of a command shows in the state itself
@@ -214,19 +215,37 @@ void node_state::show_inventory(const state::inventory& in) {
 
 // ---------------------------------------------------------------- snapshots
 
+template <class Message>
+void node_state::in_order(const Message& m) {
+  if (loading_)
+    behind_.emplace_back(m);
+  else if constexpr (std::is_same_v<Message, committed>)
+    apply(m);
+  else if constexpr (std::is_same_v<Message, ready_reads>)
+    read(m);
+  else
+    install(m);
+}
+
+// Until it is built the old state answers stale reads, and everything else waits behind it.
 void node_state::install(const install_snapshot& s) {
-  const auto loaded = machine_.load(s.snap.data.bytes());
-  if (!loaded) {
-    // The bytes passed the checks of disk or wire: what they say cannot be built. Going on with
-    // another state than the cluster's is the one thing that must not happen.
-    CHECK_EQ(loaded.error().message, std::string{});
-  }
+  loading_ = true;
+  spawn_snapshot_loader(system(), this, s.snap.data);
+}
+
+void node_state::use(machine_loaded& m) {
+  std::swap(machine_, *m.machine);
+  const auto loader = m.loader;
+  caf::anon_send(loader, std::move(m));  // the old one is let go there
+  loading_ = false;
   nodes_changed_ = inventory_changed_ = true;
   registered_ = false;
   changed_vms_.clear();
   publish();
   tell_others();
   send(to_.raft, applied_up_to{machine_.applied_index()});
+  for (const auto& next : std::exchange(behind_, {}))
+    std::visit([this](const auto& message) { in_order(message); }, next);
 }
 
 void node_state::take(const take_snapshot& t) {

@@ -2,13 +2,18 @@
 // queries, and tells the others what changed: the VM actor its VMs, the cache a new inventory, the
 // router the members' addresses, raft who can hold a lease.
 //
+// It lives on the I/O loop: an entry is applied and its client answered in the turn that committed
+// it. What takes long runs on threads of its own (snapshot_worker.hpp); lists are bounded.
+//
 // It also does what follows from the state alone: registering this node, and, on the leader, asking
 // for a place for VMs that have none.
 #pragma once
 
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
+#include "actors/hosted.hpp"
 #include "actors/links.hpp"
 #include "metrics/registry.hpp"
 #include "runtime/state/machine.hpp"
@@ -20,10 +25,10 @@ class Query;
 
 namespace blixard::actors {
 
-class node_state final : public state_actor::base {
+class node_state final : public hosted<state_actor::base> {
  public:
   /// `self` is what this node registers as: id, name, address, capacity, backends, labels, version.
-  node_state(caf::actor_config& config, const links& to, shared_facts& facts,
+  node_state(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
              state::machine machine, std::shared_ptr<const pb::Node> self);
 
   behavior_type make_behavior() override;
@@ -50,6 +55,10 @@ class node_state final : public state_actor::base {
   void logs(const origin& from, const pb::Query& q, const frame_ptr& frame);
   void metrics_text(const origin& from, const pb::Query& q);
   void install(const install_snapshot& s);
+  void use(machine_loaded& m);
+  /// Handles `m` now, or behind the snapshot that is being loaded.
+  template <class Message>
+  void in_order(const Message& m);
   void take(const take_snapshot& t);
   void tick();
   void register_self();
@@ -63,6 +72,9 @@ class node_state final : public state_actor::base {
   const links& to_;
   shared_facts& facts_;
   state::machine machine_;
+  /// What came while a snapshot was being loaded, in order; it belongs behind it.
+  std::vector<std::variant<committed, ready_reads, install_snapshot>> behind_;
+  bool loading_ = false;
   state::applied_result result_;
   std::shared_ptr<const pb::Node> self_;
   std::uint64_t incarnation_ = 0;  // 0: not registered in this process's life

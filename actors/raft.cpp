@@ -229,6 +229,7 @@ void raft_driver::on_tick() {
     promote_learners();
     declare_down();
     publish_view();
+    persist_late();
     if (transfer_.target && now() > transfer_.until_ns) {
       answer(transfer_.from, make_error(errc::timeout, "leadership was not taken over in time",
                                         "see `cluster status` for who leads"));
@@ -248,6 +249,8 @@ void raft_driver::flush() {
     hand_out(out_);
   }
   publish();
+  if (applied_ >= handed_)
+    for (auto& f : std::exchange(notices_to_send_, {})) outgoing_.frames.push_back(std::move(f));
   if (!outgoing_.frames.empty()) send(to_.router, std::exchange(outgoing_, {}));
 }
 
@@ -268,7 +271,6 @@ void raft_driver::start_read_round() {
 void raft_driver::hand_out(raft::output& out) {
   if (out.soft) role_changed();
   if (out.seq.value() != 0) persist(out);
-  send_messages(out);
   if (out.snapshot) {
     metrics_.snapshots_installed.add();
     handed_ = std::max(handed_, out.snapshot->index);
@@ -279,6 +281,7 @@ void raft_driver::hand_out(raft::output& out) {
     send(to_.state, install_snapshot{*out.snapshot});
   }
   if (!out.committed.empty()) hand_committed(out);
+  send_messages(out);
   finish_reads(out);
   if (out.conf) {
     const bool member = out.conf->contains(core_.id());
@@ -291,6 +294,11 @@ void raft_driver::hand_out(raft::output& out) {
 }
 
 void raft_driver::persist(raft::output& out) {
+  if (!out.must_sync && !out.snapshot && out.entries.empty()) {
+    late_hard_ = out.hard;
+    late_seq_ = out.seq;
+    return;
+  }
   persist_request request{.seq = out.seq, .must_sync = out.must_sync};
   if (out.snapshot) {
     request.snap = *out.snapshot;
@@ -298,8 +306,15 @@ void raft_driver::persist(raft::output& out) {
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
   request.entries = std::move(out.entries);
-  request.hard = out.hard;
+  request.hard = out.hard ? out.hard : late_hard_;
+  late_hard_.reset();
   send(to_.wal, std::move(request));
+}
+
+void raft_driver::persist_late() {
+  if (!late_hard_) return;
+  send(to_.wal, persist_request{.seq = late_seq_, .must_sync = false, .hard = late_hard_});
+  late_hard_.reset();
 }
 
 void raft_driver::queue_frame(raft::message& m) {
@@ -313,7 +328,8 @@ void raft_driver::queue_frame(raft::message& m) {
                                      .target = m.to},
                                     std::move(pieces))};
   if (m.after.value() == 0 || m.after <= durable_) {
-    outgoing_.frames.push_back(std::move(f));
+    const bool notice = m.type == raft::message_type::append && m.entries.empty();
+    (notice ? notices_to_send_ : outgoing_.frames).push_back(std::move(f));
     return;
   }
   metrics_.persist_waits.add();

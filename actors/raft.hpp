@@ -15,6 +15,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -95,6 +96,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void start_read_round();
   void hand_out(raft::output& out);
   void persist(raft::output& out);
+  void persist_late();
   void send_messages(raft::output& out);
   void release_gated(persist_seq durable);
   void hand_committed(raft::output& out);
@@ -152,6 +154,13 @@ class raft_driver final : public hosted<raft_actor::base> {
   std::deque<pending> pending_;  // ascending by index
   std::deque<gated> gated_;      // ascending by `after`
   persist_seq durable_;
+  /// A commit index that no sync is worth: goes to the disk with the next entries, or some ticks
+  /// later.
+  std::optional<hard_state> late_hard_;
+  persist_seq late_seq_;
+  /// Appends that carry a commit index and nothing else: behind the answers to the clients whose
+  /// commands it commits.
+  std::vector<peer_frame> notices_to_send_;
   to_peers outgoing_;
 
   read_round next_round_;

@@ -233,6 +233,7 @@ void raft_driver::disk_changed(const disk_space& d) {
 
 void raft_driver::stop() {
   stopping_ = true;
+  persist_late();
   hand_over();
 }
 

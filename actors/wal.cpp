@@ -15,9 +15,9 @@ namespace {
 constexpr std::uint64_t hint_every_ns = 500'000'000;
 }  // namespace
 
-wal::wal(caf::actor_config& config, const links& to, shared_facts& facts,
+wal::wal(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
          std::unique_ptr<storage::store> disk, fatal_fn fatal)
-    : wal_actor::base(config),
+    : hosted(config, where),
       to_(to),
       disk_(std::move(disk)),
       fatal_(std::move(fatal)),
@@ -88,6 +88,7 @@ void wal::write_and_sync() {
   const auto last = pending_.back().seq;
   pending_.clear();
   send<caf::message_priority::high>(to_.raft, persisted{last, took});
+  if (auto held = std::exchange(held_snapshot_, std::nullopt)) store_snapshot_of(*held);
   if (must_sync) account(took, entries);
   // What follows delays the next batch at most, not the acknowledgement of this one.
   if (now - hint_flushed_ns_ > hint_every_ns) {
@@ -123,7 +124,13 @@ void wal::account(std::uint64_t sync_ns, std::size_t entries) {
   segments_.set(s.segments);
 }
 
+// What a snapshot covers was handed in before it, but may still wait here: a state machine does not
+// wait for this disk. The log must reach the snapshot before its file exists.
 void wal::store_snapshot_of(store_snapshot& request) {
+  if (!pending_.empty()) {
+    held_snapshot_ = std::move(request);
+    return;
+  }
   if (auto r = disk_->save_snapshot(request.snap); !r) {
     spdlog::warn("snapshot at {} not stored: {}", request.snap.index.value(), r.error().message);
     request.snap.data = {};

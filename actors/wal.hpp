@@ -1,12 +1,14 @@
-// The WAL actor: a detached thread around storage::store. One sync is in flight; what arrives
-// meanwhile forms the next batch (group commit), because the sync message to itself queues behind
-// it.
+// The WAL actor: storage::store on a loop of its own, whose thread may block in the disk. One sync
+// is in flight; what arrives meanwhile forms the next batch (group commit), because the sync
+// message to itself queues behind it.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "actors/hosted.hpp"
 #include "actors/links.hpp"
 #include "metrics/registry.hpp"
 #include "runtime/storage/store.hpp"
@@ -16,9 +18,9 @@ namespace blixard::actors {
 /// Ends the process: exit code and why. Any thread; does not return to a node that goes on.
 using fatal_fn = std::function<void(int code, const std::string& why)>;
 
-class wal final : public wal_actor::base {
+class wal final : public hosted<wal_actor::base> {
  public:
-  wal(caf::actor_config& config, const links& to, shared_facts& facts,
+  wal(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
       std::unique_ptr<storage::store> disk, fatal_fn fatal);
 
   behavior_type make_behavior() override;
@@ -37,6 +39,7 @@ class wal final : public wal_actor::base {
   std::unique_ptr<storage::store> disk_;
   fatal_fn fatal_;
   std::vector<persist_request> pending_;
+  std::optional<store_snapshot> held_snapshot_;
   std::vector<storage::persist_batch> batches_;
   bool sync_queued_ = false;
   bool full_ = false;

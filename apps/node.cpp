@@ -170,6 +170,7 @@ class node {
   actors::links links_;
   routing::buffer_pool pool_;
   std::unique_ptr<net::loop> loop_;
+  std::unique_ptr<net::loop> wal_loop_;  // its thread may block in the disk
   bridge bridge_{links_};
   std::unique_ptr<net::transport> io_;
   std::vector<metrics::registry::binding> bindings_;
@@ -180,8 +181,11 @@ class node {
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<actors::host> router_host_;
   std::unique_ptr<actors::host> raft_host_;
+  std::unique_ptr<actors::host> state_host_;
+  std::unique_ptr<actors::host> wal_host_;
   actors::repl_actor repl_;
   std::thread loop_thread_;
+  std::thread wal_thread_;
   sigset_t signals_{};
 };
 
@@ -192,6 +196,7 @@ start_result<void> node::open() {
   const auto bind = to_address(config_.bind);
   if (!bind) return tl::unexpected(bind.error());
   loop_ = std::make_unique<net::loop>();
+  wal_loop_ = std::make_unique<net::loop>();
   io_ = std::make_unique<net::transport>(
       *loop_, pool_, bridge_,
       net::transport_config{.self = config_.id,
@@ -326,6 +331,8 @@ void node::spawn() {
   auto& sys = *system_;
   router_host_ = std::make_unique<actors::host>(sys, *loop_);
   raft_host_ = std::make_unique<actors::host>(sys, *loop_);
+  state_host_ = std::make_unique<actors::host>(sys, *loop_);
+  wal_host_ = std::make_unique<actors::host>(sys, *wal_loop_);
   const auto applied = disk_.machine.applied_index();
   links_.router = actors::spawn_hosted<actors::router>(
       sys, *router_host_, links_, facts_, loop_.get(), io_.get(),
@@ -337,11 +344,12 @@ void node::spawn() {
                            .advertise = advertise_,
                            .fatal = fatal},
       core_config(config_), disk_.raft, applied);
-  links_.wal = sys.spawn<actors::wal, caf::detached>(links_, facts_, std::move(disk_.store), fatal);
+  links_.wal = actors::spawn_hosted<actors::wal>(sys, *wal_host_, links_, facts_,
+                                                 std::move(disk_.store), fatal);
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
   links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
-  links_.state =
-      sys.spawn<actors::node_state>(links_, facts_, std::move(disk_.machine), describe());
+  links_.state = actors::spawn_hosted<actors::node_state>(sys, *state_host_, links_, facts_,
+                                                          std::move(disk_.machine), describe());
   disk_.raft.entries.clear();
   disk_.raft.snapshot.reset();
 }
@@ -392,6 +400,14 @@ int node::wait_for_stop() {
   return 0;
 }
 
+std::thread run_loop(net::loop& loop, const char* name) {
+  return std::thread([&loop, name] {
+    prctl(PR_SET_NAME, name);
+    prctl(PR_SET_TIMERSLACK, 1);
+    loop.run();
+  });
+}
+
 void node::stop() {
   // A second signal ends the process at once; what was acknowledged is on the disk.
   std::thread([set = signals_] {
@@ -425,6 +441,8 @@ void node::stop() {
     loop_->run();
     std::this_thread::sleep_for(1ms);
   }
+  wal_loop_->stop();
+  wal_thread_.join();
   repl_ = nullptr;
   links_ = {};
   system_->await_all_actors_done();
@@ -464,11 +482,8 @@ int node::run() {
     _exit(static_cast<int>(exit_code::no_space));
   }
   start_timers();
-  loop_thread_ = std::thread([this] {
-    prctl(PR_SET_NAME, "blixard-io");
-    prctl(PR_SET_TIMERSLACK, 1);
-    loop_->run();
-  });
+  loop_thread_ = run_loop(*loop_, "blixard-io");
+  wal_thread_ = run_loop(*wal_loop_, "blixard-wal");
   announce();
   const auto code = wait_for_stop();
   stop();

@@ -51,9 +51,11 @@ struct loop::impl {
     ::close(epoll_fd);
   }
 
+  // Edge-triggered: every write to the one and every expiry of the other is an event of its own, so
+  // that neither has to be read.
   void watch_own(int fd, std::uint64_t token) const {
     epoll_event e{};
-    e.events = EPOLLIN;
+    e.events = EPOLLIN | EPOLLET;
     e.data.u64 = token;
     CHECK_EQ(::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e), 0);
   }
@@ -248,11 +250,7 @@ void loop::impl::dispatch(int count) noexcept {
   for (int i = 0; i < count; ++i) {
     const auto& e = events[static_cast<std::size_t>(i)];
     if (e.data.u64 == wake_token || e.data.u64 == timer_token) {
-      const bool is_timer = e.data.u64 == timer_token;
-      std::uint64_t drained = 0;
-      [[maybe_unused]] const auto n =
-          ::read(is_timer ? timer_fd : wake_fd, &drained, sizeof drained);
-      if (is_timer) armed_ns = never;
+      if (e.data.u64 == timer_token) armed_ns = never;
       continue;
     }
     const auto fd = static_cast<std::uint32_t>(e.data.u64);

@@ -341,11 +341,8 @@ result<void> disk_store::sync() {
   if (!ready()) return refuse();
   if (auto done = log_->sync(); !done) return done;
   durable_tail_ = tail_;
-  const meta_state wanted = wanted_meta();
-  // Log first, then term and vote: RAFTLAB R3.
-  if (vote_changed() || conf_committed()) return write_meta_durably(wanted);
-  // Not worth a sync: it outlives the process, and after a power cut an older one will do.
-  if (wanted != meta_->written()) return meta_->write(wanted);
+  // Log first, then term and vote: RAFTLAB R3. The commit hint alone can wait for prepare().
+  if (vote_changed() || conf_committed()) return write_meta_durably(wanted_meta());
   return {};
 }
 
@@ -358,6 +355,10 @@ result<void> disk_store::flush_hint() {
 
 result<bool> disk_store::prepare() {
   if (!ready()) return tl::unexpected(refuse().value());
+  // Not worth a sync: it outlives the process, and after a power cut an older one will do.
+  const meta_state wanted = wanted_meta();
+  if (!vote_changed() && !conf_committed() && wanted != meta_->written())
+    if (auto done = meta_->write(wanted); !done) return tl::unexpected(done.error());
   return log_->prepare();
 }
 

@@ -114,8 +114,9 @@ class store {
   /// True if something that must be durable was written since the last sync().
   [[nodiscard]] virtual bool dirty() const noexcept = 0;
 
-  /// Housekeeping in slices of about a millisecond: zero-fills the segment that is needed next.
-  /// Call after sync() and when idle. Returns whether more is to be done; errors as write().
+  /// Housekeeping in slices of about a millisecond: writes the commit hint and the mark of what is
+  /// durable (without a sync), zero-fills the segment that is needed next. Call after each sync(),
+  /// behind the acknowledgement of what it made durable, and when idle. Returns whether more is to be done; errors as write().
   [[nodiscard]] virtual result<bool> prepare() = 0;
   /// Makes the commit hint durable now (one small write and sync). For an idle moment: a few times
   /// per second is plenty, and once at the end. Does nothing when it is durable already.

@@ -46,6 +46,46 @@ struct raft_node : surroundings {
     sync();
     ASSERT_TRUE(flags.is_leader());
   }
+  void receive(raft::message m) {
+    m.to = facts.self;
+    std::vector<slice> pieces;
+    raft::encode(m, pieces);
+    caf::anon_send(
+        to.raft, raft_frames{m.from, {frame::make({.kind = frame_kind::raft}, std::move(pieces))}});
+    run();
+  }
+  /// Of three, with the vote of node 2; everybody has the first entry of the term.
+  void lead_three() {
+    tick(4);
+    receive({.type = raft::message_type::prevote_resp, .from = node_id{2}, .term = term{2}});
+    sync();
+    receive({.type = raft::message_type::vote_resp, .from = node_id{2}, .term = term{2}});
+    sync();
+    others_acknowledge(2);
+    apply(2);
+    ASSERT_TRUE(flags.is_leader());
+  }
+  void others_acknowledge(std::uint64_t match) {
+    for (const node_id id : {node_id{2}, node_id{3}})
+      receive({.type = raft::message_type::append_resp,
+               .from = id,
+               .term = term{2},
+               .match = log_index{match}});
+  }
+  void apply(std::uint64_t index) {
+    caf::anon_send(to.raft, applied_up_to{log_index{index}});
+    run();
+  }
+  /// Appends to node 2 that bring a commit index and no entries.
+  std::size_t notices() const {
+    std::size_t n = 0;
+    for (const auto& f : seen.peer_frames) {
+      const auto m = raft::decode(f.frame->body());
+      n += f.to == node_id{2} && m && m->msg.type == raft::message_type::append &&
+           m->msg.entries.empty();
+    }
+    return n;
+  }
   void propose(const frame_ptr& f, request_id request) {
     proposals p;
     p.list.push_back({origin{.where = origin::kind::connection, .request = request}, f});
@@ -69,6 +109,35 @@ TEST(raft_actor, a_single_voter_commits_only_what_its_disk_has) {
   ASSERT_EQ(n.committed_commands(), 1u);
   ASSERT_EQ(n.seen.commits.back().origins.size(), 1u);
   EXPECT_EQ(n.seen.commits.back().origins.front().second.request, request_id{3});
+}
+
+TEST(raft_actor, the_others_hear_of_a_commit_once_its_command_is_applied_and_answered) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  n.propose(kv_put("a"), request_id{3});
+  n.run();
+  const auto before = n.notices();
+  n.others_acknowledge(3);
+  ASSERT_EQ(n.committed_commands(), 1u) << "a quorum has it, whatever the leader's own disk does";
+  EXPECT_EQ(n.notices(), before);
+  n.apply(3);
+  EXPECT_EQ(n.notices(), before + 1);
+}
+
+TEST(raft_actor, a_commit_index_alone_is_no_write_of_its_own_for_a_tenth_of_a_second) {
+  raft_node n({node_id{1}});
+  n.lead();
+  n.propose(kv_put("a"), request_id{3});
+  n.run();
+  const auto written = n.seen.persists.size();
+  n.sync();
+  ASSERT_EQ(n.committed_commands(), 1u);
+  EXPECT_EQ(n.seen.persists.size(), written);
+  n.tick(10);
+  ASSERT_EQ(n.seen.persists.size(), written + 1);
+  EXPECT_FALSE(n.seen.persists.back().must_sync);
+  ASSERT_TRUE(n.seen.persists.back().hard);
+  EXPECT_EQ(n.seen.persists.back().hard->commit, log_index{3});
 }
 
 TEST(raft_actor, what_arrives_in_one_turn_is_one_write) {
@@ -111,17 +180,7 @@ TEST(raft_actor, a_vote_request_waits_for_the_disk) {
   n.tick(4);  // pre-votes leave at once: they promise nothing
   ASSERT_EQ(n.seen.peer_frames.size(), 2u);
   const auto before = n.seen.peer_frames.size();
-  raft::message granted{.type = raft::message_type::prevote_resp,
-                        .from = node_id{2},
-                        .to = node_id{1},
-                        .term = term{2}};
-  std::vector<slice> pieces;
-  raft::encode(granted, pieces);
-  raft_frames in{
-      node_id{2},
-      {frame::make({.kind = frame_kind::raft, .cls = priority::critical}, std::move(pieces))}};
-  caf::anon_send(n.to.raft, std::move(in));
-  n.run();
+  n.receive({.type = raft::message_type::prevote_resp, .from = node_id{2}, .term = term{2}});
   ASSERT_FALSE(n.seen.persists.empty());
   EXPECT_EQ(n.seen.persists.back().hard->vote, node_id{1});
   EXPECT_EQ(n.seen.peer_frames.size(), before) << "vote requests left before the vote was durable";

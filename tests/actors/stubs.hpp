@@ -29,6 +29,7 @@ struct record {
   std::vector<ready_reads> evaluated;
   std::vector<persisted> acknowledged;
   std::vector<bool> disk_full;
+  std::vector<log_index> snapshots;  // stored
 };
 
 class router_stub final : public router_actor::base {
@@ -78,7 +79,7 @@ class raft_stub final : public raft_actor::base {
             [](const lease_frame&) {},
             [](const removed_notice&) {},
             [](const leaseholders&) {},
-            [](const snapshot_stored&) {},
+            [this](const snapshot_stored& m) { r_.snapshots.push_back(m.snap.index); },
             [](stop_atom) {}};
   }
 
@@ -106,6 +107,7 @@ class state_stub final : public state_actor::base {
             [this](const ready_reads& m) { r_.evaluated.push_back(m); },
             [](const local_query&) {},
             [](const install_snapshot&) {},
+            [](const machine_loaded&) {},
             [](const take_snapshot&) {},
             [](tick_atom) {},
             [](const local_answer&) {}};

@@ -22,8 +22,12 @@ struct wal_node : surroundings {
     auto opened = storage::store::open(
         disk, "data", {.owner = {node_id{1}, cluster_id{7}}, .segment_bytes = 1 << 20});
     EXPECT_TRUE(opened.has_value());
-    to.wal = system.spawn<wal>(to, facts, std::move(opened->disk),
+    to.wal = system.spawn<wal>(static_cast<host*>(nullptr), to, facts, std::move(opened->disk),
                                [this](int code, const std::string&) { fatal_code = code; });
+  }
+  void wait(std::chrono::nanoseconds time) {
+    dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler()).advance_time(time);
+    run();
   }
   void persist(std::uint64_t seq, std::uint64_t index) {
     persist_request p{.seq = persist_seq{seq}};
@@ -49,13 +53,28 @@ TEST(wal_actor, a_full_disk_is_waited_for_and_nothing_is_acknowledged_meanwhile)
   EXPECT_EQ(n.seen.disk_full, std::vector<bool>{true});
   EXPECT_TRUE(n.seen.acknowledged.empty());
   n.persist(2, 2);
-  auto& time = dynamic_cast<caf::scheduler::test_coordinator&>(n.system.scheduler());
-  time.advance_time(std::chrono::milliseconds(250));
-  n.run();
+  n.wait(std::chrono::milliseconds(250));
   EXPECT_EQ(n.seen.disk_full, (std::vector<bool>{true, false}));
   ASSERT_EQ(n.seen.acknowledged.size(), 1u);
   EXPECT_EQ(n.seen.acknowledged.front().seq, persist_seq{2});
   EXPECT_EQ(n.fatal_code, 0);
+}
+
+TEST(wal_actor, a_snapshot_is_not_stored_before_the_entries_that_it_covers) {
+  wal_node n;
+  n.disk.fail_write(1, ENOSPC);
+  n.persist(1, 1);
+  n.run();
+  ASSERT_TRUE(n.seen.acknowledged.empty());
+  caf::anon_send(n.to.wal, store_snapshot{{.index = log_index{1},
+                                           .term = term{1},
+                                           .conf = {.voters = {node_id{1}}},
+                                           .data = slice::copy_of("state")}});
+  n.run();
+  EXPECT_TRUE(n.seen.snapshots.empty());
+  n.wait(std::chrono::milliseconds(250));
+  EXPECT_EQ(n.seen.acknowledged.size(), 1u);
+  EXPECT_EQ(n.seen.snapshots, std::vector<log_index>{log_index{1}});
 }
 
 TEST(wal_actor, a_failed_sync_is_fatal_at_once) {

@@ -163,6 +163,7 @@ TEST_F(damage, a_sector_that_went_back_in_time_is_reported) {
     auto [store, found] = open(disk_, with_);
     const auto more = make_entries(261, 300, 5, 200);
     persist(*store, more, hard(5, 3, 300));
+    ASSERT_TRUE(store->prepare());  // marks what is durable
     entries_.insert(entries_.end(), more.begin(), more.end());
   }
   ASSERT_GT(used(file), end + 4 * sector);
@@ -395,6 +396,12 @@ TEST_F(damage, a_lost_slot_of_term_and_vote_is_reported_and_not_repairable) {
   check([&](sim_disk& d) { d.zero(meta, 0, 16384); }, "zeroed");
   check([&](sim_disk& d) { d.cut(meta, 100); }, "cut");
   check([&](sim_disk& d) { ASSERT_TRUE(d.unlink(meta)); }, "removed");
+  check(
+      [&](sim_disk& d) {
+        d.flip_bit(files_[1], 5000, 2);
+        d.zero(meta, 0, 16384);
+      },
+      "with a damaged log, which peers could repair");
 }
 
 TEST_F(damage, an_older_copy_of_term_and_vote_does_not_win) {

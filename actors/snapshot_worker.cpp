@@ -1,7 +1,9 @@
-#include "actors/snapshot_encoder.hpp"
+#include "actors/snapshot_worker.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
+
+#include "messages/check.hpp"
 
 namespace blixard::actors {
 namespace {
@@ -33,7 +35,37 @@ class encoder final : public caf::event_based_actor {
   state::snapshot_context context_;
 };
 
+class loader final : public caf::event_based_actor {
+ public:
+  loader(caf::actor_config& config, state_actor to, slice bytes)
+      : caf::event_based_actor(config), to_(std::move(to)), bytes_(std::move(bytes)) {}
+
+  caf::behavior make_behavior() override {
+    monitor(to_);
+    set_down_handler([this](const caf::down_msg&) { quit(); });
+    send(this, flush_atom::value);
+    return {[this](flush_atom) { load(); }, [this](const machine_loaded&) { quit(); }};
+  }
+  void on_exit() override { to_ = nullptr; }
+
+ private:
+  void load() {
+    auto machine = std::make_shared<state::machine>();
+    const auto loaded = machine->load(bytes_.bytes());
+    if (!loaded) CHECK_EQ(loaded.error().message, std::string{});
+    bytes_ = {};
+    send(to_, machine_loaded{std::move(machine), caf::actor_cast<caf::actor>(this)});
+  }
+
+  state_actor to_;
+  slice bytes_;
+};
+
 }  // namespace
+
+void spawn_snapshot_loader(caf::actor_system& system, const state_actor& to, slice bytes) {
+  system.spawn<loader, caf::detached>(to, std::move(bytes));
+}
 
 void spawn_snapshot_encoder(caf::actor_system& system, const wal_actor& to,
                             state::snapshot_view view, state::snapshot_context context) {

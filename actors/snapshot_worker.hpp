@@ -1,0 +1,20 @@
+// The two long computations of the state machine, each on a thread of its own: encoding a snapshot
+// and building a machine from one. Neither apply nor the loop that hosts it ever waits for them.
+#pragma once
+
+#include "actors/links.hpp"
+#include "runtime/state/machine.hpp"
+
+namespace blixard::actors {
+
+/// Starts a detached actor that encodes `view` and sends the snapshot to the WAL actor, then ends.
+void spawn_snapshot_encoder(caf::actor_system& system, const wal_actor& to,
+                            state::snapshot_view view, state::snapshot_context context);
+
+/// Starts a detached actor that builds a machine from a snapshot's bytes and sends it to `to` as
+/// `machine_loaded`. It takes the machine that this one replaces as an answer, lets it go there
+/// (that takes as long), and ends. Bytes that passed the checks of disk or wire and cannot be built
+/// end the process: going on with another state than the cluster's must not happen.
+void spawn_snapshot_loader(caf::actor_system& system, const state_actor& to, slice bytes);
+
+}  // namespace blixard::actors
