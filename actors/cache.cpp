@@ -14,11 +14,20 @@ using metrics::metric;
 // Scores and reasons that travel with a decision: enough for a person; the choice sees all nodes.
 constexpr std::size_t listed_max = 64;
 
-// What goes into the log of a decision: where to, and as of when. Apply checks it again with the
-// same code and finds scores and reasons itself; the lists would only make the log longer.
+// What goes into the log of a decision: where to, why there, and as of when. Apply checks it again
+// with the same code and finds reasons against nodes itself; the lists would only make the log
+// longer.
 void keep_choice(const pb::Decision& decision, pb::Decision& out) {
   out.set_node(decision.node());
   out.set_inventory_version(decision.inventory_version());
+  out.set_fitting(decision.fitting());
+  if (decision.node() != 0) *out.add_candidates() = decision.candidates(0);
+}
+
+std::int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 frame_ptr command_frame(const pb::Command& c, const frame_header& header) {
@@ -88,14 +97,14 @@ void cache::plan(const plan_command& command) {
 
 void cache::place(const place_vm& request) {
   const auto& vm = *request.vm;
-  const auto decision = decide(*inventory_, vm.spec(),
-                               {.avoid = node_id{vm.failed_node()}, .listed_max = listed_max});
+  const auto decision =
+      decide(*inventory_, vm.spec(), {.avoid = state::gave_up(vm), .listed_max = listed_max});
   // Nothing fits and the VM says so already: another entry in the log would tell nobody anything.
   if (decision.node() == 0 && vm.fix() == decision.fix() && vm.rejected_size() != 0) return;
+  const auto now_ms = unix_ms();
+  if (!state::may_place(vm, node_id{decision.node()}, now_ms)) return;
   pb::Command c;
-  c.set_time_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
-                    std::chrono::system_clock::now().time_since_epoch())
-                    .count());
+  c.set_time_ms(now_ms);
   auto& place = *c.mutable_vm_place();
   place.set_vm(vm.id());
   place.set_generation(vm.generation());
@@ -109,9 +118,8 @@ void cache::complete(const complete_answer& request) {
   auto& a = *request.partial;
   if (request.explain) {
     const auto& vm = *request.explain;
-    *a.mutable_decision() =
-        decide(*request.inventory, vm.spec(),
-               {.avoid = node_id{vm.failed_node()}, .resident = node_id{vm.node()}});
+    *a.mutable_decision() = decide(*request.inventory, vm.spec(),
+                                   {.avoid = state::gave_up(vm), .resident = node_id{vm.node()}});
   } else {
     const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
     if (summary) *a.mutable_status()->mutable_summary() = *summary;

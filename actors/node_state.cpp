@@ -144,7 +144,7 @@ void node_state::tell_others() {
   for (const auto id : std::exchange(changed_vms_, {})) {
     auto vm = machine_.vm(id);
     const bool ours = vm && vm->node() == facts_.self.value();
-    if (!vm || vm->phase() != pb::PHASE_PENDING) placing_.erase(id);
+    placing_.erase(id);
     update.list.push_back({std::move(vm), id.value(), ours});
   }
   if (registered_) send(to_.vm, std::move(update));
@@ -285,12 +285,17 @@ void node_state::register_self() {
            caf::actor_cast<caf::strong_actor_ptr>(this)});
 }
 
+// So many at a time, in turns: VMs that fit nowhere do not stand before those that do.
 void node_state::place_pending() {
   const auto version = machine_.inventory()->version;
-  for (auto& vm : machine_.pending_vms(placements_per_tick)) {
+  const auto now_ms = unix_ms();
+  auto waiting = machine_.pending_vms(placed_last_, placements_per_tick);
+  placed_last_ = waiting.size() < placements_per_tick ? vm_id{} : vm_id{waiting.back()->id()};
+  for (auto& vm : waiting) {
     auto& asked = placing_[vm_id{vm->id()}];
-    if (asked == version) continue;  // nothing has changed since the last plan for it
-    asked = version;
+    const bool back_off_over = asked.at_ms < vm->retry_ms() && vm->retry_ms() <= now_ms;
+    if (asked.version == version && !back_off_over) continue;
+    asked = {version, now_ms};
     send(to_.cache, place_vm{std::move(vm)});
   }
 }

@@ -34,7 +34,7 @@ class node_state final : public hosted<state_actor::base> {
   behavior_type make_behavior() override;
 
  private:
-  static constexpr std::size_t placements_per_tick = 64;
+  static constexpr std::size_t placements_per_tick = 256;
   static constexpr std::size_t digests_max = 256;
 
   void apply(const committed& batch);
@@ -83,7 +83,13 @@ class node_state final : public hosted<state_actor::base> {
   std::vector<vm_id> changed_vms_;
   bool nodes_changed_ = true;
   bool inventory_changed_ = true;
-  std::unordered_map<vm_id, log_index> placing_;  // asked for, at which inventory version
+  /// A pending VM that a place was asked for: not again before something has changed.
+  struct asked_place {
+    log_index version;  // of the inventory
+    std::int64_t at_ms = 0;
+  };
+  std::unordered_map<vm_id, asked_place> placing_;
+  vm_id placed_last_;  // where the next tick goes on among the pending ones
   published_state published_;
   std::uint64_t ticks_ = 0;
   /// `digest` queries for an index that is not applied yet; bounded.

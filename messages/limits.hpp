@@ -64,7 +64,9 @@ static_assert(list_max_bytes + value_max_bytes < frame_max_bytes);
 inline constexpr std::size_t reasons_max_nodes = 64;  // listed in a refusal and on a pending VM
 inline constexpr std::size_t complete_max_items = 100;
 inline constexpr std::size_t reason_max_bytes = 4 * KiB;  // of what a node reports about a VM
-inline constexpr std::size_t events_max = 10'000;
+inline constexpr std::size_t vm_events_max = 10;          // remembered per VM, the oldest go first
+inline constexpr std::size_t vm_event_max_bytes = 256;    // of one's text
+inline constexpr std::size_t gave_up_max_nodes = 16;      // remembered per VM; then it waits anyway
 
 // --- node lease: a node may run VMs only while it holds one (runtime/vm/README.md)
 inline constexpr auto lease_duration = 6s;

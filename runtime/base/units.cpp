@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 
@@ -147,6 +148,21 @@ std::string format_duration_ns(std::uint64_t ns) {
   else
     std::snprintf(text, sizeof text, "%lluh%02um", static_cast<unsigned long long>(seconds / 3600),
                   static_cast<unsigned>(seconds / 60 % 60));
+  return text;
+}
+
+std::string format_utc(std::int64_t unix_ms) {
+  constexpr std::int64_t year_9999_ms = 253'402'300'799'999;
+  if (unix_ms <= 0 || unix_ms > year_9999_ms) return "-";
+  const std::chrono::sys_seconds when{std::chrono::seconds{unix_ms / 1000}};
+  const auto day = std::chrono::floor<std::chrono::days>(when);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss time{when - day};
+  char text[32];
+  std::snprintf(text, sizeof text, "%04d-%02u-%02u %02d:%02d:%02dZ", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(time.hours().count()), static_cast<int>(time.minutes().count()),
+                static_cast<int>(time.seconds().count()));
   return text;
 }
 

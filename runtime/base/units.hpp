@@ -25,6 +25,9 @@ namespace blixard {
 /// "850us", "12.3ms", "1.2s", "3m05s" of nanoseconds: three telling digits, the unit last.
 [[nodiscard]] std::string format_duration_ns(std::uint64_t ns);
 
+/// "2026-11-24 02:10:33Z" of milliseconds since the Unix epoch; "-" for 0 and before.
+[[nodiscard]] std::string format_utc(std::int64_t unix_ms);
+
 /// A decimal number without sign, spaces or rest, at most `max`.
 [[nodiscard]] tl::expected<std::uint64_t, error> parse_unsigned(std::string_view text,
                                                                 std::uint64_t max = UINT64_MAX);

@@ -69,6 +69,13 @@ json kv_json(const pb::KvItem& item) {
   return out;
 }
 
+json events_json(const google::protobuf::RepeatedPtrField<pb::VmEvent>& events) {
+  json out = json::array();
+  for (const auto& e : events)
+    out.push_back({{"index", e.index()}, {"time_ms", e.time_ms()}, {"text", e.text()}});
+  return out;
+}
+
 json vm_json(const pb::Vm& vm) {
   const auto& spec = vm.spec();
   return {
@@ -89,10 +96,15 @@ json vm_json(const pb::Vm& vm) {
       {"labels", labels_json(spec.labels())},
       {"priority", spec.priority()},
       {"restarts", vm.restarts()},
+      {"crashes", vm.crashes()},
+      {"phase_ms", vm.phase_ms()},
       {"created_index", vm.created_index()},
       {"created_ms", vm.created_ms()},
       {"rejected", rejected_json(vm.rejected())},
-      {"fix", vm.fix()}};
+      {"fix", vm.fix()},
+      {"gave_up", json(std::vector(vm.gave_up().begin(), vm.gave_up().end()))},
+      {"retry_ms", vm.retry_ms()},
+      {"events", events_json(vm.events())}};
 }
 
 json node_json(const pb::Node& node) {

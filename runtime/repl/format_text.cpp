@@ -53,7 +53,7 @@ std::string vms_text(const pb::VmItems& items) {
     table.add({shown_name(vm.spec()), phase_name(vm.phase()),
                dash_if(vm.node() == 0, std::to_string(vm.node())), backend_text(vm),
                std::to_string(vm.spec().vcpus()), format_size(vm.spec().memory_bytes()),
-               std::to_string(vm.restarts()), vm.reason()});
+               std::to_string(vm.restarts() + vm.crashes()), vm.reason()});
   return table.str();
 }
 
@@ -75,6 +75,21 @@ std::string restart_text(const pb::RestartPolicy& p) {
          std::to_string(p.backoff_max_seconds()) + " s";
 }
 
+std::string ids_text(const google::protobuf::RepeatedField<std::uint64_t>& ids) {
+  std::string out;
+  for (const auto id : ids) out += (out.empty() ? "" : ", ") + std::to_string(id);
+  return out;
+}
+
+/// What happened to it, oldest first: why it is where it is, and why it restarted.
+std::string history_text(const google::protobuf::RepeatedPtrField<pb::VmEvent>& events) {
+  if (events.empty()) return {};
+  std::string out = "history:\n";
+  for (const auto& e : events)
+    out += "  " + format_utc(e.time_ms()) + "  " + printable(e.text()) + "\n";
+  return out;
+}
+
 void add_image(const pb::VmSpec& spec, text_fields& f) {
   if (spec.has_qemu()) {
     f.add("kernel", spec.qemu().kernel());
@@ -92,7 +107,8 @@ std::string vm_text(const pb::Vm& vm) {
   const auto& spec = vm.spec();
   text_fields f;
   f.add("name", shown_name(spec));
-  f.add("phase", phase_name(vm.phase()));
+  f.add("phase",
+        phase_name(vm.phase()) + (vm.phase_ms() == 0 ? "" : " since " + format_utc(vm.phase_ms())));
   if (vm.phase() != pb::PHASE_RUNNING) f.add("why", not_running_text(vm));
   f.add("desired", desired_name(vm.desired()));
   f.add("node", dash_if(vm.node() == 0, std::to_string(vm.node())));
@@ -104,10 +120,16 @@ std::string vm_text(const pb::Vm& vm) {
   add_image(spec, f);
   f.add("labels", labels_text(spec.labels()));
   f.add("restart", spec.has_restart() ? restart_text(spec.restart()) : "");
+  if (vm.restarts() + vm.crashes() != 0)
+    f.add("restarts", std::to_string(vm.restarts()) + " asked for; failed " +
+                          std::to_string(vm.crashes()) + " times");
+  if (!vm.gave_up().empty())
+    f.add("given up by",
+          "node " + ids_text(vm.gave_up()) + "; there again after " + format_utc(vm.retry_ms()));
   f.add("id", std::to_string(vm.id()) + ", generation " + std::to_string(vm.generation()));
   auto out = f.str() + rejected_text(vm.rejected());
   if (!vm.fix().empty()) out += "fix: " + printable(vm.fix()) + "\n";
-  return out;
+  return out + history_text(vm.events());
 }
 
 std::string vm_line(const pb::Vm& vm) {

@@ -36,20 +36,6 @@ void show(const node_usage& n, pb::Answer& answer) {
   write_node(n, *answer.mutable_nodes()->add_nodes());
 }
 
-pb::Vm without_node(const pb::Vm& vm, const std::string& why) {
-  pb::Vm out = vm;
-  out.set_generation(vm.generation() + 1);
-  out.set_node(0);
-  out.set_pid(0);
-  out.clear_accelerator();
-  out.clear_rejected();
-  out.clear_fix();
-  const bool stopped = vm.desired() == pb::DESIRED_STOPPED;
-  out.set_phase(stopped ? pb::PHASE_STOPPED : pb::PHASE_PENDING);
-  out.set_reason(stopped ? why : why + ": waits for another node");
-  return out;
-}
-
 }  // namespace
 
 void write_node(const node_usage& n, pb::Node& out) {
@@ -78,6 +64,21 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
   if (now.address().empty() && old) now.set_address(old->address());
   vms_and_nodes.put_node(std::move(now));
   show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+pb::Vm machine::tables::without_node(const pb::Vm& vm, const std::string& why) const {
+  pb::Vm out = vm;
+  out.set_generation(vm.generation() + 1);
+  out.set_node(0);
+  out.set_pid(0);
+  out.clear_accelerator();
+  out.clear_rejected();
+  out.clear_fix();
+  const bool stopped = vm.desired() == pb::DESIRED_STOPPED;
+  enter(out, now(), stopped ? pb::PHASE_STOPPED : pb::PHASE_PENDING);
+  out.set_reason(stopped ? why : why + ": waits for another node");
+  note(out, now(), out.reason());
+  return out;
 }
 
 /// Takes every VM from the node: those that should run wait for another one, those that are being

@@ -31,29 +31,15 @@ bool may_move(const pb::Vm& vm) noexcept {
   return wanted && vm.spec().placement().node() == 0;
 }
 
-pb::Vm given_up(const pb::Vm& vm, const pb::VmReport::One& one) {
-  pb::Vm out = vm;
-  out.set_generation(vm.generation() + 1);
-  out.set_failed_node(vm.node());
-  out.set_node(0);
-  out.set_phase(pb::PHASE_PENDING);
-  out.set_pid(0);
-  out.clear_accelerator();
-  std::string why = "node " + std::to_string(vm.node()) + " gave it up";
-  if (!one.reason().empty()) why += ": " + bounded(one.reason(), limits::reason_max_bytes);
-  out.set_reason(std::move(why));
-  return out;
+bool failed(const pb::VmReport::One& one) noexcept {
+  return one.gave_up() || one.phase() == pb::PHASE_FAILED;
 }
 
-pb::Vm observed(const pb::Vm& vm, const pb::VmReport::One& one) {
-  pb::Vm out = vm;
-  const bool deleting = vm.desired() == pb::DESIRED_DELETED;
-  out.set_phase(deleting ? pb::PHASE_DELETING : one.gave_up() ? pb::PHASE_FAILED : one.phase());
-  out.set_backend(one.backend());
-  out.set_pid(one.pid());
-  out.set_reason(bounded(one.reason(), limits::reason_max_bytes));
-  out.set_accelerator(bounded(one.accelerator(), limits::name_max_bytes));
-  return out;
+/// A run of at least the longest back-off: what went wrong before it does not count any more.
+bool ran_well(const pb::Vm& vm, const moment& now) noexcept {
+  return vm.phase() == pb::PHASE_RUNNING &&
+         now.time_ms - vm.phase_ms() >=
+             std::int64_t{vm.spec().restart().backoff_max_seconds()} * 1000;
 }
 
 bool same_observation(const pb::Vm& a, const pb::Vm& b) {
@@ -62,6 +48,39 @@ bool same_observation(const pb::Vm& a, const pb::Vm& b) {
 }
 
 }  // namespace
+
+/// The VM waits for a node again, and this one is tried again only after a while.
+pb::Vm machine::tables::given_up(const pb::Vm& vm, const pb::VmReport::One& one) const {
+  pb::Vm out = vm;
+  if (ran_well(vm, now())) forgive(out);
+  if (vm.phase() != pb::PHASE_FAILED) out.set_crashes(vm.crashes() + 1);
+  count_give_up(out, now());
+  out.set_generation(vm.generation() + 1);
+  out.set_node(0);
+  enter(out, now(), pb::PHASE_PENDING);
+  out.set_pid(0);
+  out.clear_accelerator();
+  std::string why = "node " + std::to_string(vm.node()) + " gave it up";
+  if (!one.reason().empty()) why += ": " + bounded(one.reason(), limits::reason_max_bytes);
+  note(out, now(), why);
+  out.set_reason(std::move(why));
+  return out;
+}
+
+pb::Vm machine::tables::observed(const pb::Vm& vm, const pb::VmReport::One& one) const {
+  pb::Vm out = vm;
+  const bool deleting = vm.desired() == pb::DESIRED_DELETED;
+  const auto phase = deleting ? pb::PHASE_DELETING : failed(one) ? pb::PHASE_FAILED : one.phase();
+  if (phase != pb::PHASE_RUNNING && ran_well(vm, now())) forgive(out);
+  if (phase == pb::PHASE_FAILED && vm.phase() != phase) out.set_crashes(vm.crashes() + 1);
+  enter(out, now(), phase);
+  out.set_backend(one.backend());
+  out.set_pid(one.pid());
+  out.set_reason(bounded(one.reason(), limits::reason_max_bytes));
+  out.set_accelerator(bounded(one.accelerator(), limits::name_max_bytes));
+  if (const auto text = observed_text(vm, out); !text.empty()) note(out, now(), text);
+  return out;
+}
 
 /// Takes one report; says why if it is refused.
 std::string machine::tables::take_report(node_id from, const pb::VmReport::One& one) {

@@ -16,22 +16,6 @@ void cannot(const pb::Vm& vm, std::string_view why, pb::Answer& answer, std::str
 
 void show(const pb::Vm& vm, pb::Answer& answer) { *answer.mutable_vm() = vm; }
 
-/// A new object of the VM's life: reports about the one before are stale from here on.
-pb::Vm next_generation(const pb::Vm& vm) {
-  pb::Vm out = vm;
-  out.set_generation(vm.generation() + 1);
-  return out;
-}
-
-void assign(pb::Vm& vm, node_id node) {
-  vm.set_node(node.value());
-  vm.set_phase(pb::PHASE_SCHEDULED);
-  vm.set_pid(0);
-  vm.clear_reason();
-  vm.clear_rejected();
-  vm.clear_fix();
-}
-
 void unplaceable(const std::string& name, pb::Decision verdict, pb::Answer& answer) {
   std::string fix = verdict.fix();
   refuse(answer, errc::unplaceable, "no node can take VM " + quote(name), std::move(fix));
@@ -51,26 +35,46 @@ void machine::tables::store(pb::Vm vm, pb::Answer& answer) {
   vms_and_nodes.put_vm(std::move(vm));
 }
 
-/// The proposed node if it still fits, else what the same planner says now. 0: nowhere, and
-/// `verdict` says why.
-node_id machine::tables::choose(const pb::VmSpec& spec, const pb::Decision& proposed, node_id avoid,
-                                pb::Decision& verdict) {
-  const auto& in = vms_and_nodes.inventory();
-  node_id chosen{proposed.node()};
-  if (!chosen || !fits(in, spec, chosen)) {
-    plan_options options;
-    options.avoid = avoid;
-    options.listed_max = limits::reasons_max_nodes;
-    verdict = plan(in, spec, options);
-    chosen = node_id{verdict.node()};
-  }
-  if (chosen && spec.placement().strategy() == pb::STRATEGY_ROUND_ROBIN)
-    vms_and_nodes.note_round_robin(chosen);
-  return chosen;
+/// A new generation of the VM: reports about the one before are stale from here on.
+pb::Vm machine::tables::told(const pb::Vm& vm, std::string_view what) const {
+  pb::Vm out = vm;
+  out.set_generation(vm.generation() + 1);
+  note(out, now(), what);
+  return out;
 }
 
-void machine::tables::vm_create(const pb::VmCreate& create, std::int64_t time_ms,
-                                pb::Answer& answer) {
+void machine::tables::assign(pb::Vm& vm, node_id node) const {
+  vm.set_node(node.value());
+  enter(vm, now(), pb::PHASE_SCHEDULED);
+  vm.set_pid(0);
+  vm.clear_reason();
+  vm.clear_rejected();
+  vm.clear_fix();
+}
+
+/// Assigns the VM to the proposed node if it still fits, else to what the same planner says now.
+/// False: it fits nowhere, `verdict` says why, and the VM is unchanged.
+bool machine::tables::place(pb::Vm& vm, const pb::Decision& proposed, pb::Decision& verdict) {
+  const auto& in = vms_and_nodes.inventory();
+  const auto& spec = vm.spec();
+  const bool holds = proposed.node() != 0 && fits(in, spec, node_id{proposed.node()});
+  if (!holds) {
+    plan_options options;
+    options.avoid = gave_up(vm);
+    options.listed_max = limits::reasons_max_nodes;
+    verdict = plan(in, spec, options);
+  }
+  const auto& decision = holds ? proposed : verdict;
+  const node_id chosen{decision.node()};
+  if (!chosen) return false;
+  if (spec.placement().strategy() == pb::STRATEGY_ROUND_ROBIN)
+    vms_and_nodes.note_round_robin(chosen);
+  note(vm, now(), placed_text(spec, decision, chosen));
+  assign(vm, chosen);
+  return true;
+}
+
+void machine::tables::vm_create(const pb::VmCreate& create, pb::Answer& answer) {
   pb::Vm vm;
   pb::VmSpec& spec = *vm.mutable_spec();
   spec = create.spec();
@@ -87,14 +91,11 @@ void machine::tables::vm_create(const pb::VmCreate& create, std::int64_t time_ms
   vm.set_generation(1);
   vm.set_created_index(applied.value());
   vm.set_created_ms(time_ms);
-  if (spec.desired() == pb::DESIRED_RUNNING) {
-    pb::Decision verdict;
-    const node_id node = choose(spec, create.decision(), node_id{}, verdict);
-    if (!node) return unplaceable(spec.name(), std::move(verdict), answer);
-    assign(vm, node);
-  } else {
-    vm.set_phase(pb::PHASE_STOPPED);  // gets a node when it is started
-  }
+  note(vm, now(), "created");
+  if (pb::Decision verdict; spec.desired() == pb::DESIRED_STOPPED)
+    enter(vm, now(), pb::PHASE_STOPPED);  // gets a node when it is started
+  else if (!place(vm, create.decision(), verdict))
+    return unplaceable(spec.name(), std::move(verdict), answer);
   vm.set_id(next_vm_id++);
   store(std::move(vm), answer);
 }
@@ -131,96 +132,93 @@ void machine::tables::vm_start(const vm_ptr& vm, pb::Answer& answer) {
   // What should run and does not, because it failed or ended by itself, is started again.
   const bool ended = vm->phase() == pb::PHASE_FAILED || vm->phase() == pb::PHASE_STOPPED;
   if (vm->desired() == pb::DESIRED_RUNNING && !ended) return show(*vm, answer);
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_RUNNING);
-  now.set_force_stop(false);
+  pb::Vm next = told(*vm, "told to start");
+  next.set_desired(pb::DESIRED_RUNNING);
+  next.set_force_stop(false);
   // Its node has seen this VM asked to run before: only another count of restarts tells it again.
   if (vm->desired() == pb::DESIRED_RUNNING || vm->phase() == pb::PHASE_FAILED)
-    now.set_restarts(vm->restarts() + 1);
-  node_id node{vm->node()};
-  if (!node) {
-    pb::Decision verdict;
-    node = choose(vm->spec(), {}, node_id{vm->failed_node()}, verdict);
-    if (!node) return unplaceable(vm->spec().name(), std::move(verdict), answer);
-  }
-  assign(now, node);
-  store(std::move(now), answer);
+    next.set_restarts(vm->restarts() + 1);
+  if (pb::Decision verdict; vm->node() != 0)
+    assign(next, node_id{vm->node()});
+  else if (!place(next, {}, verdict))
+    return unplaceable(vm->spec().name(), std::move(verdict), answer);
+  forgive(next);
+  store(std::move(next), answer);
 }
 
 void machine::tables::vm_stop(const vm_ptr& vm, bool force, pb::Answer& answer) {
   const bool stopped = vm->desired() == pb::DESIRED_STOPPED;
   const bool harder = force && !vm->force_stop() && vm->phase() == pb::PHASE_STOPPING;
   if (stopped && !harder) return show(*vm, answer);
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_STOPPED);
-  now.set_force_stop(force);
-  now.set_phase(vm->node() == 0 ? pb::PHASE_STOPPED : pb::PHASE_STOPPING);
-  now.clear_reason();
-  now.clear_rejected();
-  now.clear_fix();
-  store(std::move(now), answer);
+  pb::Vm next = told(*vm, force ? "told to stop at once" : "told to stop");
+  next.set_desired(pb::DESIRED_STOPPED);
+  next.set_force_stop(force);
+  enter(next, now(), vm->node() == 0 ? pb::PHASE_STOPPED : pb::PHASE_STOPPING);
+  next.clear_reason();
+  next.clear_rejected();
+  next.clear_fix();
+  store(std::move(next), answer);
 }
 
 void machine::tables::vm_restart(const vm_ptr& vm, pb::Answer& answer) {
   if (vm->desired() == pb::DESIRED_STOPPED) return cannot(*vm, "is stopped", answer, "start it");
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_RUNNING);
-  now.set_restarts(vm->restarts() + 1);
-  if (vm->node() != 0) assign(now, node_id{vm->node()});  // else it waits for a node as before
-  store(std::move(now), answer);
+  pb::Vm next = told(*vm, "told to restart");
+  next.set_desired(pb::DESIRED_RUNNING);
+  next.set_restarts(vm->restarts() + 1);
+  forgive(next);
+  if (vm->node() != 0) assign(next, node_id{vm->node()});  // else it waits for a node as before
+  store(std::move(next), answer);
 }
 
 void machine::tables::vm_pause(const vm_ptr& vm, pb::Answer& answer) {
   if (vm->desired() == pb::DESIRED_PAUSED) return show(*vm, answer);
   if (vm->desired() != pb::DESIRED_RUNNING || vm->phase() != pb::PHASE_RUNNING)
     return cannot(*vm, "is " + std::string{phase_name(vm->phase())} + ", not running", answer);
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_PAUSED);
-  store(std::move(now), answer);
+  pb::Vm next = told(*vm, "told to pause");
+  next.set_desired(pb::DESIRED_PAUSED);
+  store(std::move(next), answer);
 }
 
 void machine::tables::vm_resume(const vm_ptr& vm, pb::Answer& answer) {
   if (vm->desired() == pb::DESIRED_RUNNING) return show(*vm, answer);
   if (vm->desired() != pb::DESIRED_PAUSED)
     return cannot(*vm, "is stopped, not paused", answer, "start it");
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_RUNNING);
-  store(std::move(now), answer);
+  pb::Vm next = told(*vm, "told to resume");
+  next.set_desired(pb::DESIRED_RUNNING);
+  store(std::move(next), answer);
 }
 
 void machine::tables::vm_delete(const vm_ptr& vm, bool force, pb::Answer& answer) {
   const bool harder = force && !vm->force_stop();
   if (is_deleting(*vm) && !harder) return show(*vm, answer);
-  pb::Vm now = next_generation(*vm);
-  now.set_desired(pb::DESIRED_DELETED);
-  now.set_force_stop(force);
-  now.set_phase(pb::PHASE_DELETING);
-  now.clear_rejected();
-  now.clear_fix();
-  if (vm->node() != 0) return store(std::move(now), answer);
-  show(now, answer);  // no node has anything of it
+  pb::Vm next = told(*vm, "told to be deleted");
+  next.set_desired(pb::DESIRED_DELETED);
+  next.set_force_stop(force);
+  enter(next, now(), pb::PHASE_DELETING);
+  next.clear_rejected();
+  next.clear_fix();
+  if (vm->node() != 0) return store(std::move(next), answer);
+  show(next, answer);  // no node has anything of it
   vms_and_nodes.remove_vm(vm_id{vm->id()});
 }
 
-void machine::tables::vm_place(const pb::VmPlace& place, pb::Answer& answer) {
-  const auto vm = vms_and_nodes.vm(vm_id{place.vm()});
-  if (!vm) return refuse(answer, errc::not_found, "there is no VM " + std::to_string(place.vm()));
-  if (vm->generation() != place.generation())
+void machine::tables::vm_place(const pb::VmPlace& request, pb::Answer& answer) {
+  const auto vm = vms_and_nodes.vm(vm_id{request.vm()});
+  if (!vm) return refuse(answer, errc::not_found, "there is no VM " + std::to_string(request.vm()));
+  if (vm->generation() != request.generation())
     return refuse(answer, errc::conflict,
                   vm_label(*vm) + " has generation " + std::to_string(vm->generation()) + ", not " +
-                      std::to_string(place.generation()));
+                      std::to_string(request.generation()));
   if (!is_pending(*vm)) return cannot(*vm, "does not wait for a node", answer);
   pb::Decision verdict;
-  const node_id node = choose(vm->spec(), place.decision(), node_id{vm->failed_node()}, verdict);
-  if (node) {
-    pb::Vm now = next_generation(*vm);
-    assign(now, node);
-    return store(std::move(now), answer);
+  pb::Vm next = *vm;
+  if (place(next, request.decision(), verdict)) {
+    next.set_generation(vm->generation() + 1);
+    return store(std::move(next), answer);
   }
-  pb::Vm now = *vm;
-  *now.mutable_rejected() = verdict.rejected();
-  now.set_fix(verdict.fix());
-  vms_and_nodes.put_vm(std::move(now));
+  *next.mutable_rejected() = verdict.rejected();
+  next.set_fix(verdict.fix());
+  vms_and_nodes.put_vm(std::move(next));
   unplaceable(vm->spec().name(), std::move(verdict), answer);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ struct request {
   std::string group;   // anti-affinity; empty: none
   std::uint32_t max_per_node;
   bool soft;
-  node_id avoid;
+  std::span<const std::uint64_t> avoid;  // nodes that gave the VM up
   node_id resident;
 };
 

@@ -17,6 +17,9 @@ applied_result& applied_result::operator=(applied_result&&) noexcept = default;
 
 namespace {
 
+// Of a proposer's clock: the year 287396. Times are added to and subtracted from each other.
+constexpr std::int64_t time_max_ms = std::int64_t{1} << 53U;
+
 template <class Ids>
 void sort_unique(Ids& ids) {
   std::sort(ids.begin(), ids.end());
@@ -109,6 +112,7 @@ void machine::tables::execute(const entry& e, applied_result& out) {
 
 void machine::tables::dispatch(const pb::Command& c, applied_result& out) {
   pb::Answer& answer = *out.answer;
+  time_ms = std::clamp<std::int64_t>(c.time_ms(), 0, time_max_ms);
   switch (c.op_case()) {
     case pb::Command::kKvPut: {
       const auto& p = c.kv_put();
@@ -121,7 +125,7 @@ void machine::tables::dispatch(const pb::Command& c, applied_result& out) {
     case pb::Command::kKvDelete:
       return kv_delete(c.kv_delete(), answer, out.changed);
     case pb::Command::kVmCreate:
-      return vm_create(c.vm_create(), c.time_ms(), answer);
+      return vm_create(c.vm_create(), answer);
     case pb::Command::kVmAction:
       return vm_action(c.vm_action(), answer);
     case pb::Command::kVmPlace:
@@ -218,12 +222,12 @@ std::vector<std::shared_ptr<const pb::Vm>> machine::vms_on(node_id node) const {
   return out;
 }
 
-std::vector<std::shared_ptr<const pb::Vm>> machine::pending_vms(std::size_t max) const {
+std::vector<std::shared_ptr<const pb::Vm>> machine::pending_vms(vm_id after,
+                                                                std::size_t max) const {
+  const auto& pending = t_->vms_and_nodes.pending();
   std::vector<vm_ptr> out;
-  for (const vm_id id : t_->vms_and_nodes.pending()) {
-    if (out.size() == max) break;
-    out.push_back(t_->vms_and_nodes.vm(id));
-  }
+  for (auto it = pending.upper_bound(after); it != pending.end() && out.size() < max; ++it)
+    out.push_back(t_->vms_and_nodes.vm(*it));
   return out;
 }
 

@@ -119,8 +119,9 @@ class machine {
                                                  std::string_view name) const;
   /// The VMs assigned to a node, by id. O(result).
   [[nodiscard]] std::vector<std::shared_ptr<const pb::Vm>> vms_on(node_id node) const;
-  /// The VMs that wait for a node (phase pending), oldest id first, at most `max`. O(result).
-  [[nodiscard]] std::vector<std::shared_ptr<const pb::Vm>> pending_vms(std::size_t max) const;
+  /// The VMs that wait for a node (phase pending) with ids above `after`, by id, at most `max`.
+  [[nodiscard]] std::vector<std::shared_ptr<const pb::Vm>> pending_vms(vm_id after,
+                                                                       std::size_t max) const;
   /// A node as registered, or null; `allocated` is not set (see inventory()).
   [[nodiscard]] std::shared_ptr<const pb::Node> node(node_id id) const;
 

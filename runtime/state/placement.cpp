@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "messages/cluster.pb.h"
+#include "messages/limits.hpp"
 #include "runtime/state/feasibility.hpp"
 
 namespace blixard::state {
@@ -12,7 +13,7 @@ namespace {
 
 // Scores are counted in millionths, so that every build orders them the same.
 constexpr std::int64_t one = 1'000'000;
-constexpr std::int64_t last_resort = 1'000'000 * one;  // the node that gave the VM up
+constexpr std::int64_t last_resort = 1'000'000 * one;  // a node that gave the VM up
 
 struct scored {
   node_id node;
@@ -80,7 +81,8 @@ std::int64_t base_score(const request& r, const node_usage& n) noexcept {
 
 /// What pushes a node behind the others that fit: below zero, however good its score.
 std::int64_t penalty(const request& r, const node_usage& n) noexcept {
-  std::int64_t out = n.id == r.avoid ? last_resort : 0;
+  const auto gave_up = std::ranges::find(r.avoid, n.id.value());
+  std::int64_t out = gave_up == r.avoid.end() ? 0 : last_resort * (gave_up - r.avoid.begin() + 1);
   if (r.soft && !r.group.empty()) {
     const auto here = group_members(r, n);
     if (here >= r.max_per_node) out += (here - r.max_per_node + 1) * one;
@@ -129,12 +131,24 @@ pb::Decision plan(const inventory& in, const pb::VmSpec& spec, const plan_option
   std::ranges::sort(candidates, [](const scored& a, const scored& b) {
     return a.score != b.score ? a.score > b.score : a.tie < b.tie;
   });
+  out.set_fitting(static_cast<std::uint32_t>(candidates.size()));
   list(candidates, options.listed_max, out);
   if (candidates.empty())
     out.set_fix(fix.text(r));
   else
     out.set_node(candidates.front().node.value());
   return out;
+}
+
+std::span<const std::uint64_t> gave_up(const pb::Vm& vm) noexcept {
+  return {vm.gave_up().data(), static_cast<std::size_t>(vm.gave_up().size())};
+}
+
+bool may_place(const pb::Vm& vm, node_id planned, std::int64_t now_ms) noexcept {
+  const auto tried = gave_up(vm);
+  const bool untried = std::ranges::find(tried, planned.value()) == tried.end() &&
+                       tried.size() < limits::gave_up_max_nodes;
+  return untried || now_ms >= vm.retry_ms();
 }
 
 bool fits(const inventory& in, const pb::VmSpec& spec, node_id node, node_id resident) {
@@ -154,10 +168,13 @@ std::string shape_of(const pb::VmSpec& spec, const plan_options& options) {
   shape.set_disk_bytes(spec.disk_bytes());
   shape.set_backend(spec.backend());
   *shape.mutable_placement() = spec.placement();
-  std::string out = shape.SerializeAsString();
-  const std::array<std::uint64_t, 4> rest{options.avoid.value(), options.resident.value(),
-                                          options.seed, options.listed_max};
-  out.append(reinterpret_cast<const char*>(rest.data()), sizeof rest);
+  // Lengths before what has one, so that no two shapes run together.
+  const std::array<std::uint64_t, 4> head{options.resident.value(), options.seed,
+                                          options.listed_max, options.avoid.size()};
+  std::string out;
+  out.append(reinterpret_cast<const char*>(head.data()), sizeof head);
+  out.append(reinterpret_cast<const char*>(options.avoid.data()), options.avoid.size_bytes());
+  shape.AppendToString(&out);
   return out;
 }
 

@@ -10,12 +10,14 @@
 //   round_robin       the first feasible node after the one chosen last
 //   manual            the named node or none
 //
-// A soft anti-affinity and a node that gave the VM up put a node behind all others that fit.
+// A soft anti-affinity group that is full there puts a node behind all others that fit, having
+// given the VM up puts it behind those.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -25,14 +27,16 @@
 
 namespace blixard::pb {
 class Decision;
+class Vm;
 class VmSpec;
 }  // namespace blixard::pb
 
 namespace blixard::state {
 
 struct plan_options {
-  /// A node that gave the VM up: chosen only if no other one fits. 0: none.
-  node_id avoid;
+  /// Ids of nodes that gave the VM up, the last one last: chosen only if no other one fits, the
+  /// first of them first. Must outlive the call.
+  std::span<const std::uint64_t> avoid;
   /// The node that the VM is counted on already: its own needs are not held against it. 0: none.
   node_id resident;
   /// Order among equal scores: 0 is by node id, anything else a permutation made from it.
@@ -46,6 +50,13 @@ struct plan_options {
 /// Expects a spec with its defaults filled in.
 [[nodiscard]] pb::Decision plan(const inventory& in, const pb::VmSpec& spec,
                                 const plan_options& options = {});
+
+/// What to avoid for a VM; refers to it.
+[[nodiscard]] std::span<const std::uint64_t> gave_up(const pb::Vm& vm) noexcept;
+
+/// Whether a pending VM may go to the node that was planned for it, or has to wait: nodes that gave
+/// it up get it back only after its back-off. `now_ms`: the planner's wall clock.
+[[nodiscard]] bool may_place(const pb::Vm& vm, node_id planned, std::int64_t now_ms) noexcept;
 
 /// Whether `node` could take the VM: exactly if `plan` would list it as a candidate.
 [[nodiscard]] bool fits(const inventory& in, const pb::VmSpec& spec, node_id node,

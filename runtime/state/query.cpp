@@ -101,9 +101,10 @@ void machine::tables::vm_list(const pb::VmList& q, pb::Answer& out) const {
   for (auto it = names.lower_bound(fleet::name_less::view{q.tenant(), ""}); it != names.end();
        ++it) {
     if (!q.tenant().empty() && it->first.first != q.tenant()) return;
-    const auto vm = vms_and_nodes.vm(it->second);
-    if (!room.take(vm->ByteSizeLong())) return list->set_truncated(true);
-    *list->add_vms() = *vm;
+    auto vm = *vms_and_nodes.vm(it->second);
+    vm.clear_events();  // `vm show` has them
+    if (!room.take(vm.ByteSizeLong())) return list->set_truncated(true);
+    *list->add_vms() = std::move(vm);
   }
 }
 
@@ -119,7 +120,7 @@ void machine::tables::vm_explain(const pb::VmExplain& q, pb::Answer& out) const 
   const auto vm = vms_and_nodes.vm(tenant, q.name());
   if (!vm) return no_such_vm(out, tenant, q.name());
   plan_options options;
-  options.avoid = node_id{vm->failed_node()};
+  options.avoid = gave_up(*vm);
   options.resident = node_id{vm->node()};
   auto& decision = *out.mutable_decision();
   decision = plan(vms_and_nodes.inventory(), vm->spec(), options);

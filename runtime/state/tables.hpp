@@ -13,6 +13,7 @@
 #include "messages/limits.hpp"
 #include "runtime/state/command_view.hpp"
 #include "runtime/state/fleet.hpp"
+#include "runtime/state/history.hpp"
 #include "runtime/state/kv_store.hpp"
 #include "runtime/state/machine.hpp"
 #include "runtime/state/sessions.hpp"
@@ -22,6 +23,7 @@ namespace blixard::state {
 struct machine::tables {
   log_index applied;
   blixard::term applied_term;
+  std::int64_t time_ms = 0;  // of the command that is being applied
   std::uint64_t next_vm_id = 1;
   kv_store kv;
   fleet vms_and_nodes;
@@ -41,9 +43,9 @@ struct machine::tables {
   void kv_delete(const pb::KvDelete& del, pb::Answer& answer, changes& changed);
 
   // --- apply_vm.cpp
-  void vm_create(const pb::VmCreate& create, std::int64_t time_ms, pb::Answer& answer);
+  void vm_create(const pb::VmCreate& create, pb::Answer& answer);
   void vm_action(const pb::VmAction& action, pb::Answer& answer);
-  void vm_place(const pb::VmPlace& place, pb::Answer& answer);
+  void vm_place(const pb::VmPlace& request, pb::Answer& answer);
 
   // --- apply_report.cpp
   void vm_report(const pb::VmReport& report, pb::Answer& answer);
@@ -69,8 +71,10 @@ struct machine::tables {
   void dispatch(const pb::Command& command, applied_result& out);
 
   // apply_vm.cpp
-  [[nodiscard]] node_id choose(const pb::VmSpec& spec, const pb::Decision& proposed, node_id avoid,
-                               pb::Decision& verdict);
+  [[nodiscard]] moment now() const noexcept { return {applied, time_ms}; }
+  [[nodiscard]] bool place(pb::Vm& vm, const pb::Decision& proposed, pb::Decision& verdict);
+  void assign(pb::Vm& vm, node_id node) const;
+  [[nodiscard]] pb::Vm told(const pb::Vm& vm, std::string_view what) const;
   void vm_start(const vm_ptr& vm, pb::Answer& answer);
   void vm_stop(const vm_ptr& vm, bool force, pb::Answer& answer);
   void vm_restart(const vm_ptr& vm, pb::Answer& answer);
@@ -81,9 +85,12 @@ struct machine::tables {
 
   // apply_report.cpp
   [[nodiscard]] std::string take_report(node_id from, const pb::VmReport::One& one);
+  [[nodiscard]] pb::Vm given_up(const pb::Vm& vm, const pb::VmReport::One& one) const;
+  [[nodiscard]] pb::Vm observed(const pb::Vm& vm, const pb::VmReport::One& one) const;
 
   // apply_node.cpp
   void release_vms_of(node_id node, const std::string& why);
+  [[nodiscard]] pb::Vm without_node(const pb::Vm& vm, const std::string& why) const;
 
   // query.cpp
   void kv_get(const pb::KvGet& q, pb::Answer& out) const;

@@ -71,6 +71,12 @@ std::string_view phase_name(pb::Phase p) noexcept {
   return name_in(names, p);
 }
 
+std::string_view strategy_name(pb::Strategy s) noexcept {
+  static constexpr std::array<std::string_view, 4> names{"most_available", "least_available",
+                                                         "round_robin", "manual"};
+  return name_in(names, s);
+}
+
 std::string_view node_state_name(pb::NodeState s) noexcept {
   static constexpr std::array<std::string_view, 6> names{"joining",  "ready", "cordoned",
                                                          "draining", "left",  "down"};

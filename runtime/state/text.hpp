@@ -21,6 +21,8 @@ namespace blixard::state {
 [[nodiscard]] std::string_view desired_name(pb::Desired d) noexcept;
 /// pending | scheduled | ...
 [[nodiscard]] std::string_view phase_name(pb::Phase p) noexcept;
+/// most_available | least_available | round_robin | manual
+[[nodiscard]] std::string_view strategy_name(pb::Strategy s) noexcept;
 /// joining | ready | ...
 [[nodiscard]] std::string_view node_state_name(pb::NodeState s) noexcept;
 

@@ -347,8 +347,14 @@ void vm_entry::remove() {
 }
 
 void vm_entry::publish() {
-  if (!life_.has_desire()) return;
   const condition now = life_.now();
+  if (adopting_ && now != condition::starting) {
+    adopting_ = false;
+    if (now == condition::running || now == condition::paused)
+      environment_.log("info", label() + ": adopted, process " + std::to_string(state_.pid));
+  }
+  // For the cluster it runs all the while: "starting" would be news that is none.
+  if (!life_.has_desire() || adopting_) return;
   const want wish = life_.wish().state;
   const bool wants_up = wish == want::running || wish == want::paused;
   pb::VmReport_One r;
@@ -386,6 +392,7 @@ void vm_entry::adopt(std::uint64_t now_ms) {
     life_.recall_failures(plan_.failures);
     return;
   }
+  adopting_ = true;
   environment_.count(vm_environment::happening::adopted);
   // Not taken for running before its guard (and QEMU) have said so themselves.
   life_.adopt({condition::starting, plan_.restarts, plan_.failures}, now_ms);

@@ -103,6 +103,7 @@ class vm_entry {
   guard_state state_;                 // what the guard last said
   pid_t guard_pid_ = 0;               // 0: no guard
   bool guard_is_child_ = false;       // then it is ours to reap
+  bool adopting_ = false;             // what was found has not said yet that it lives
   unique_fd guard_process_;           // pidfd
   unique_fd control_;
   std::string control_input_;

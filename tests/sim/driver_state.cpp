@@ -305,7 +305,7 @@ void driver::place_vms() {
     propose_own(bytes_of(c));
     return;
   }
-  for (const auto& vm : machine_.pending_vms(vms_wanted)) {
+  for (const auto& vm : machine_.pending_vms(vm_id{}, vms_wanted)) {
     c.mutable_vm_place()->set_vm(vm->id());
     c.mutable_vm_place()->set_generation(vm->generation());
     c.mutable_vm_place()->mutable_decision()->set_node(

@@ -94,6 +94,14 @@ TEST(duration, is_written_with_three_digits_and_the_fitting_unit) {
   EXPECT_EQ(format_duration_ns(7'380'000'000'000), "2h03m");
 }
 
+TEST(utc, is_written_to_the_second_and_absurd_times_are_not) {
+  EXPECT_EQ(format_utc(1'795'485'423'609), "2026-11-24 01:57:03Z");
+  EXPECT_EQ(format_utc(1), "1970-01-01 00:00:00Z");
+  EXPECT_EQ(format_utc(951'782'400'000), "2000-02-29 00:00:00Z");
+  for (const std::int64_t none : {INT64_MIN, std::int64_t{0}, INT64_MAX})
+    EXPECT_EQ(format_utc(none), "-");
+}
+
 TEST(number, only_digits_up_to_the_limit) {
   EXPECT_EQ(parse_unsigned("0"), 0u);
   EXPECT_EQ(parse_unsigned("18446744073709551615"), UINT64_MAX);

@@ -35,7 +35,8 @@ TEST(placement_cache, is_never_different_from_a_full_scan) {
         now += 300'000'000;  // 300 ms: the time to live passes now and then
         const auto spec = shape(log);
         state::plan_options options;
-        options.avoid = node_id{log.below(3)};
+        const std::vector<std::uint64_t> gave_up{log.below(3)};
+        options.avoid = gave_up;
         const auto cached = cache.get(*in, spec, options, now);
         ASSERT_EQ(cached->SerializeAsString(), state::plan(*in, spec, options).SerializeAsString())
             << "seed " << seed << " entry " << i;

@@ -1,6 +1,7 @@
 // Claims about what programs and people are shown; the JSON shapes are those of the documentation.
 #include "runtime/repl/format.hpp"
 
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include "messages/cluster.pb.h"
@@ -10,6 +11,7 @@ namespace blixard::repl {
 namespace {
 
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 command_result result_from(const pb::Answer& a) {
   const auto bytes = a.SerializeAsString();
@@ -289,6 +291,45 @@ TEST(text, a_vm_that_does_not_run_says_why) {
   const auto pending = text_of(a, "vm show web");
   EXPECT_NE(pending.find("  node 1: cordoned\n"), std::string::npos) << pending;
   EXPECT_NE(pending.find("fix: node uncordon 1\n"), std::string::npos);
+}
+
+pb::Vm vm_with_a_past() {
+  auto vm = sample_vm();
+  vm.set_phase_ms(1'795'485'423'609);
+  vm.set_restarts(1);
+  vm.set_crashes(2);
+  vm.add_gave_up(3);
+  vm.add_gave_up(1);
+  vm.set_retry_ms(1'795'485'433'609);
+  auto& e = *vm.add_events();
+  e.set_index(17);
+  e.set_time_ms(1'795'485'423'609);
+  e.set_text("node 1 gave it up: \x1b[31mno kernel");
+  return vm;
+}
+
+TEST(text, a_vm_shows_its_history_and_when_it_is_tried_again) {
+  auto a = good();
+  *a.mutable_vm() = vm_with_a_past();
+  const auto text = text_of(a, "vm show web");
+  EXPECT_THAT(text, HasSubstr("phase        running since 2026-11-24 01:57:03Z\n"));
+  EXPECT_THAT(text, HasSubstr("restarts     1 asked for; failed 2 times\n"));
+  EXPECT_THAT(text, HasSubstr("given up by  node 3, 1; there again after 2026-11-24 01:57:13Z\n"));
+  EXPECT_THAT(
+      text, HasSubstr("history:\n  2026-11-24 01:57:03Z  node 1 gave it up: \\x1b[31mno kernel\n"));
+}
+
+TEST(json_shape, a_vms_history) {
+  auto a = good();
+  *a.mutable_vm() = vm_with_a_past();
+  const auto vm = shown(a, "vm show web")["result"];
+  EXPECT_EQ(vm["crashes"], 2);
+  EXPECT_EQ(vm["phase_ms"], 1'795'485'423'609);
+  EXPECT_EQ(vm["retry_ms"], 1'795'485'433'609);
+  EXPECT_EQ(vm["gave_up"], json::parse("[3,1]"));
+  EXPECT_EQ(vm["events"][0]["index"], 17);
+  EXPECT_EQ(vm["events"][0]["time_ms"], 1'795'485'423'609);
+  EXPECT_EQ(vm["events"].size(), 1U);
 }
 
 TEST(text, errors_say_what_whether_and_what_next) {

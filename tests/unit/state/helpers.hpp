@@ -21,11 +21,15 @@ inline errc code_of(const pb::Answer& a) { return static_cast<errc>(a.error()); 
 class fixture {
  public:
   machine sm;
+  std::int64_t clock_ms = 1234;  // the proposer's, of commands that do not say
 
   applied_result apply_bytes(std::string_view bytes, entry_kind kind = entry_kind::normal) {
     return sm.apply(entry{term{1}, sm.applied_index().next(), kind, slice::copy_of(bytes)});
   }
-  applied_result apply(const pb::Command& c) { return apply_bytes(c.SerializeAsString()); }
+  applied_result apply(pb::Command c) {
+    if (c.time_ms() == 0) c.set_time_ms(clock_ms);
+    return apply_bytes(c.SerializeAsString());
+  }
 
   pb::Answer run(const pb::Command& c) { return *apply(c).answer; }
   pb::Answer ask(const pb::Query& q) const { return sm.answer(q); }
@@ -118,7 +122,6 @@ class fixture {
   }
   static pb::Command create_command(const pb::VmSpec& spec, std::uint64_t decided = 0) {
     pb::Command c;
-    c.set_time_ms(1234);
     *c.mutable_vm_create()->mutable_spec() = spec;
     c.mutable_vm_create()->mutable_decision()->set_node(decided);
     return c;

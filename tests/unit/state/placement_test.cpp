@@ -260,11 +260,28 @@ TEST(plan, a_node_that_gave_the_vm_up_is_the_last_resort) {
   world w;
   w.node(1);
   w.node(2, {7, 7 * GiB});
+  const std::vector<std::uint64_t> first{1};
   plan_options o;
-  o.avoid = node_id{1};
+  o.avoid = first;
   EXPECT_THAT(order(plan(w.in, request(), o)), ElementsAre(2, 1));
   w.node(2, {8, 8 * GiB});
   EXPECT_EQ(plan(w.in, request(), o).node(), 1) << "no other one fits";
+}
+
+TEST(plan, of_nodes_that_all_gave_the_vm_up_the_one_whose_turn_is_longest_ago_is_next) {
+  world w;
+  w.node(1);
+  w.node(2, {1, 1 * GiB});
+  w.node(3, {7, 7 * GiB});
+  const std::vector<std::uint64_t> all{3, 1, 2};
+  EXPECT_THAT(order(plan(w.in, request(), {.avoid = all})), ElementsAre(3, 1, 2));
+}
+
+TEST(plan, says_how_many_nodes_fit_however_few_are_listed) {
+  world w;
+  for (std::uint64_t id = 1; id <= 5; ++id) w.node(id);
+  w.node(6, {8, 8 * GiB});
+  EXPECT_EQ(plan(w.in, request(), {.listed_max = 1}).fitting(), 5U);
 }
 
 TEST(plan, a_node_that_is_allocated_beyond_its_capacity_has_nothing_free) {
@@ -403,7 +420,12 @@ TEST(shape, is_equal_exactly_for_requests_that_are_placed_alike) {
     change(s);
     EXPECT_NE(shape_of(s, {}), shape);
   }
-  EXPECT_NE(shape_of(base, {.avoid = node_id{1}}), shape);
+  const std::vector<std::uint64_t> one{1};
+  const std::vector<std::uint64_t> both{1, 2};
+  const std::vector<std::uint64_t> other_way{2, 1};
+  EXPECT_NE(shape_of(base, {.avoid = one}), shape);
+  EXPECT_NE(shape_of(base, {.avoid = both}), shape_of(base, {.avoid = one}));
+  EXPECT_NE(shape_of(base, {.avoid = both}), shape_of(base, {.avoid = other_way}));
   EXPECT_NE(shape_of(base, {.resident = node_id{1}}), shape);
   EXPECT_NE(shape_of(base, {.seed = 1}), shape);
   EXPECT_NE(shape_of(base, {.listed_max = 1}), shape);

@@ -115,7 +115,7 @@ class random_log {
   }
 
   void place(const machine& sm, pb::VmPlace& place) {
-    const auto waiting = sm.pending_vms(8);
+    const auto waiting = sm.pending_vms(vm_id{}, 8);
     const auto vm = waiting.empty() ? some_vm(sm) : waiting[below(waiting.size())];
     place.set_vm(vm->id());
     place.set_generation(vm->generation() - (below(8) == 0 ? 1 : 0));

@@ -351,14 +351,86 @@ TEST_F(vms, a_vm_that_is_given_up_waits_for_another_node) {
   f.report(1, one);
   auto vm = f.vm("web");
   EXPECT_EQ(vm.node(), 0);
-  EXPECT_EQ(vm.failed_node(), 1);
+  EXPECT_THAT(vm.gave_up(), ElementsAre(1));
   EXPECT_EQ(vm.phase(), pb::PHASE_PENDING);
   EXPECT_EQ(vm.generation(), 2);
   EXPECT_THAT(vm.reason(), HasSubstr("no kernel"));
   EXPECT_EQ(f.node(1).allocated().vcpus(), 0);
-  ASSERT_EQ(f.sm.pending_vms(10).size(), 1);
+  ASSERT_EQ(f.sm.pending_vms(vm_id{}, 10).size(), 1);
   EXPECT_EQ(f.place(vm.id(), 2, 0).vm().node(), 2) << "not the one that failed";
-  EXPECT_TRUE(f.sm.pending_vms(10).empty());
+  EXPECT_TRUE(f.sm.pending_vms(vm_id{}, 10).empty());
+}
+
+/// What a back-off of 5 s up to 300 s says when node after node gives a VM up.
+TEST_F(vms, nodes_that_gave_a_vm_up_get_it_again_in_turn_and_later_each_time) {
+  f.create("web", 1);
+  struct {
+    std::uint64_t next;        // where it goes then
+    std::int64_t wait_second;  // how long that node has to wait for it
+    bool at_once;
+  } const turns[] = {{2, 5, true},    {1, 5, false},   {2, 10, false},
+                     {1, 20, false},  {2, 40, false},  {1, 80, false},
+                     {2, 160, false}, {1, 300, false}, {2, 300, false}};
+  for (const auto& t : turns) {
+    f.clock_ms += 1'000'000;
+    auto one = f.one_of("web", pb::PHASE_FAILED);
+    one.set_gave_up(true);
+    f.report(f.vm("web").node(), one);
+    const auto vm = f.vm("web");
+    ASSERT_EQ(vm.retry_ms() - f.clock_ms, t.wait_second * 1000);
+    ASSERT_EQ(plan(*f.sm.inventory(), vm.spec(), {.avoid = gave_up(vm)}).node(), t.next);
+    EXPECT_EQ(may_place(vm, node_id{t.next}, vm.retry_ms() - 1), t.at_once);
+    EXPECT_TRUE(may_place(vm, node_id{t.next}, vm.retry_ms()));
+    EXPECT_TRUE(may_place(vm, node_id{3}, 0)) << "a node that has not tried it need not wait";
+    f.place(vm.id(), vm.generation(), 0);
+    ASSERT_EQ(f.vm("web").node(), t.next);
+  }
+  EXPECT_EQ(f.vm("web").gave_up_size(), 2) << "each once";
+  EXPECT_EQ(f.vm("web").give_ups(), 9);
+}
+
+TEST_F(vms, a_vm_that_many_nodes_gave_up_waits_for_every_node) {
+  for (std::uint64_t n = 1; n <= limits::gave_up_max_nodes + 4; ++n) f.register_node(n);
+  f.create("web", 1);
+  for (std::uint64_t n = 0; n < limits::gave_up_max_nodes + 2; ++n) {
+    auto one = f.one_of("web", pb::PHASE_FAILED);
+    one.set_gave_up(true);
+    f.report(f.vm("web").node(), one);
+    const auto vm = f.vm("web");
+    EXPECT_EQ(may_place(vm, node_id{limits::gave_up_max_nodes + 4}, vm.retry_ms() - 1),
+              n + 1 < limits::gave_up_max_nodes);
+    f.place(vm.id(), vm.generation(), 0);
+  }
+  EXPECT_EQ(f.vm("web").gave_up_size(), limits::gave_up_max_nodes);
+}
+
+TEST_F(vms, a_good_run_a_start_and_a_restart_forgive_the_nodes_that_gave_a_vm_up) {
+  const auto give_up = [&] {
+    auto one = f.one_of("web", pb::PHASE_FAILED);
+    one.set_gave_up(true);
+    f.report(f.vm("web").node(), one);
+    ASSERT_EQ(f.vm("web").phase(), pb::PHASE_PENDING);
+  };
+  f.create("web", 1);
+  give_up();
+  f.act("web", pb::VM_RESTART);
+  EXPECT_EQ(f.vm("web").gave_up_size(), 0);
+  EXPECT_TRUE(may_place(f.vm("web"), node_id{1}, 0));
+  f.place(1, f.vm("web").generation(), 1);
+  give_up();
+  f.place(1, f.vm("web").generation(), 2);
+  f.observe("web", pb::PHASE_RUNNING);
+  f.clock_ms += 299'999;
+  f.observe("web", pb::PHASE_FAILED);
+  EXPECT_THAT(f.vm("web").gave_up(), ElementsAre(1)) << "a short run proves nothing";
+  f.observe("web", pb::PHASE_RUNNING);
+  f.clock_ms += 300'000;
+  f.observe("web", pb::PHASE_FAILED);
+  EXPECT_EQ(f.vm("web").gave_up_size(), 0) << "it ran for the longest back-off";
+  give_up();
+  f.act("web", pb::VM_STOP);
+  f.act("web", pb::VM_START);
+  EXPECT_EQ(f.vm("web").gave_up_size(), 0);
 }
 
 TEST_F(vms, a_pinned_vm_that_is_given_up_has_failed_where_it_is) {
