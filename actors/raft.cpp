@@ -285,12 +285,15 @@ void raft_driver::hand_out(raft::output& out) {
   finish_reads(out);
   if (out.conf) {
     const bool member = out.conf->contains(core_.id());
-    if (was_member_ && !member) options_.fatal(13, "this node was removed from the cluster");
+    removed_ = was_member_ && !member;
     was_member_ = was_member_ || member;
     metrics_.voters.set(out.conf->voters.size());
     metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
     publish_view();
   }
+  // A removed leader stays until the others know: before that they could be unable to elect
+  // anybody.
+  if (removed_ && !core_.is_leader()) options_.fatal(13, "this node was removed from the cluster");
 }
 
 void raft_driver::persist(raft::output& out) {

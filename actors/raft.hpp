@@ -176,6 +176,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   log_index last_conf_proposed_;
   log_index last_;  // of the log
   bool was_member_ = false;
+  bool removed_ = false;
 
   state::lease_table leases_;
   std::unordered_map<node_id, outgoing_snapshot> snapshots_out_;

@@ -9,6 +9,8 @@ namespace blixard::actors::test {
 namespace {
 
 struct raft_node : surroundings {
+  int exit_code = 0;
+
   explicit raft_node(std::vector<node_id> voters) {
     to.router = system.spawn<router_stub>(seen);
     to.wal = system.spawn<wal_stub>(seen);
@@ -23,9 +25,10 @@ struct raft_node : surroundings {
     disk.hard = {.term = term{1}, .vote = {}, .commit = log_index{1}};
     disk.snapshot = std::make_shared<const snapshot>(
         snapshot{.index = log_index{1}, .term = term{1}, .conf = {.voters = std::move(voters)}});
-    to.raft = system.spawn<raft_driver>(static_cast<host*>(nullptr), to, facts,
-                                        static_cast<net::loop*>(nullptr), raft_options{}, core,
-                                        disk, log_index{1});
+    to.raft = system.spawn<raft_driver>(
+        static_cast<host*>(nullptr), to, facts, static_cast<net::loop*>(nullptr),
+        raft_options{.fatal = [this](int code, const std::string&) { exit_code = code; }}, core,
+        disk, log_index{1});
     run();
   }
   void tick(int n) {
@@ -72,6 +75,19 @@ struct raft_node : surroundings {
                .term = term{2},
                .match = log_index{match}});
   }
+  /// Both answer the newest heartbeat.
+  void others_answer_heartbeat() {
+    std::uint64_t context = 0;
+    for (const auto& f : seen.peer_frames)
+      if (const auto m = raft::decode(f.frame->body());
+          m && m->msg.type == raft::message_type::heartbeat)
+        context = m->msg.context;
+    for (const node_id id : {node_id{2}, node_id{3}})
+      receive({.type = raft::message_type::heartbeat_resp,
+               .from = id,
+               .term = term{2},
+               .context = context});
+  }
   void apply(std::uint64_t index) {
     caf::anon_send(to.raft, applied_up_to{log_index{index}});
     run();
@@ -109,6 +125,26 @@ TEST(raft_actor, a_single_voter_commits_only_what_its_disk_has) {
   ASSERT_EQ(n.committed_commands(), 1u);
   ASSERT_EQ(n.seen.commits.back().origins.size(), 1u);
   EXPECT_EQ(n.seen.commits.back().origins.front().second.request, request_id{3});
+}
+
+TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  pb::AdminRequest remove;
+  remove.set_remove(1);
+  const auto frame = frame::make({.kind = frame_kind::admin}, to_slice(remove));
+  caf::anon_send(n.to.raft, admin_request{{}, frame});
+  n.run();
+  n.others_acknowledge(3);
+  n.apply(3);
+  EXPECT_EQ(n.exit_code, 0) << "nobody else knows that it is committed: they could not elect";
+  EXPECT_TRUE(n.flags.is_leader());
+  n.others_acknowledge(3);
+  n.others_answer_heartbeat();
+  n.tick(2);
+  n.others_answer_heartbeat();
+  EXPECT_FALSE(n.flags.is_leader());
+  EXPECT_EQ(n.exit_code, 13);
 }
 
 TEST(raft_actor, the_others_hear_of_a_commit_once_its_command_is_applied_and_answered) {
