@@ -155,6 +155,7 @@ class node {
   void announce();
   int wait_for_stop();
   void stop();
+  [[nodiscard]] std::vector<vm::backend_kind> offered_backends() const;
   [[nodiscard]] std::shared_ptr<const pb::Node> describe() const;
   [[nodiscard]] metrics::readiness readiness() const;
 
@@ -247,6 +248,7 @@ start_result<void> node::start_vms() {
   lease_.emplace(std::move(*lease));
   vm::supervisor_options options;
   options.data_dir = config_.data_dir;
+  options.backends = offered_backends();
   options.guest_kernel = config_.guest_kernel;
   options.guest_initrd = config_.guest_initrd;
   options.on_report = [this](const pb::VmReport_One& r) {
@@ -292,6 +294,16 @@ start_result<void> node::start_metrics() {
   return {};
 }
 
+/// What works on this host, and of that what the configuration names if it names any.
+std::vector<vm::backend_kind> node::offered_backends() const {
+  auto out = vm::available_backends();
+  const auto& named = config_.backends;
+  std::erase_if(out, [&](vm::backend_kind b) {
+    return !named.empty() && std::ranges::find(named, vm::to_string(b)) == named.end();
+  });
+  return out;
+}
+
 std::shared_ptr<const pb::Node> node::describe() const {
   auto n = std::make_shared<pb::Node>();
   const auto host = vm::host_capacity(config_.data_dir);
@@ -308,13 +320,7 @@ std::shared_ptr<const pb::Node> node::describe() const {
     l.set_key(key);
     l.set_value(value);
   }
-  const auto available = vm::available_backends();
-  const auto wanted = [&](vm::backend_kind b) {
-    return config_.backends.empty() ||
-           std::ranges::find(config_.backends, vm::to_string(b)) != config_.backends.end();
-  };
-  for (const auto b : available)
-    if (wanted(b)) n->add_backends(static_cast<pb::Backend>(b));
+  for (const auto b : offered_backends()) n->add_backends(static_cast<pb::Backend>(b));
   const auto& qemu = vm::detect_qemu();
   n->set_accelerator(qemu.binary.empty() ? "" : qemu.accelerator);
   if (!qemu.why.empty()) spdlog::info("{}", qemu.why);
@@ -464,7 +470,7 @@ int node::run() {
   }
   // Trying the accelerator takes a while: meanwhile the disk is read and the cluster joined.
   auto qemu = std::async(std::launch::async, [] { (void)vm::detect_qemu(); });
-  for (auto step : {&node::open, &node::join_if_needed, &node::start_vms, &node::start_metrics}) {
+  for (auto step : {&node::open, &node::join_if_needed, &node::start_metrics, &node::start_vms}) {
     if (auto done = (this->*step)(); !done) {
       qemu.wait();
       spdlog::error("{}", done.error().message);

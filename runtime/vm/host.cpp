@@ -282,12 +282,9 @@ tl::expected<guest_files, error> default_guest() {
   return files;
 }
 
-std::vector<backend_kind> available_backends(const std::string& guest_dir) {
+std::vector<backend_kind> available_backends() {
   std::vector<backend_kind> result;
-  const bool own_guest =
-      !guest_dir.empty() && ::access((guest_dir + "/vmlinuz").c_str(), R_OK) == 0;
-  if (!detect_qemu().binary.empty() && (own_guest || default_guest()))
-    result.push_back(backend_kind::qemu);
+  if (!detect_qemu().binary.empty()) result.push_back(backend_kind::qemu);
   result.push_back(backend_kind::process);
   return result;
 }

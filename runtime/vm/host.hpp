@@ -46,8 +46,7 @@ struct guest_files {
 /// The default guest. Errors: errc::not_found, with the command that makes it as the hint.
 [[nodiscard]] tl::expected<guest_files, error> default_guest();
 
-/// Backends that work here: process always, qemu where QEMU and the default guest are there (the
-/// guest may also come from `guest_dir`; empty: default_guest_dir()).
-[[nodiscard]] std::vector<backend_kind> available_backends(const std::string& guest_dir = {});
+/// Backends that work here: process always, qemu where QEMU is there. (Waits for detect_qemu().)
+[[nodiscard]] std::vector<backend_kind> available_backends();
 
 }  // namespace blixard::vm

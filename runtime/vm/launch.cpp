@@ -150,12 +150,17 @@ desired_state desired_of(const pb::Vm& vm) {
   return d;
 }
 
-backend_kind backend_of(const pb::Vm& vm, const std::vector<backend_kind>& backends) {
+backend_kind backend_of(const pb::Vm& vm, const launch_context& context) {
   const auto& spec = vm.spec();
   if (spec.backend() == pb::BACKEND_QEMU) return backend_kind::qemu;
   if (spec.backend() == pb::BACKEND_PROCESS) return backend_kind::process;
   if (spec.process().argv_size() > 0 && !spec.has_qemu()) return backend_kind::process;
-  return offers(backends, backend_kind::qemu) ? backend_kind::qemu : backend_kind::process;
+  if (!offers(context.backends, backend_kind::qemu)) return backend_kind::process;
+  const bool only_qemu = !offers(context.backends, backend_kind::process);
+  const auto& image = spec.qemu();
+  const bool boots = !image.kernel().empty() || !image.disk_image().empty() ||
+                     !context.guest_kernel.empty() || default_guest();
+  return only_qemu || boots ? backend_kind::qemu : backend_kind::process;
 }
 
 tl::expected<launch_plan, error> make_plan(const pb::Vm& vm, const launch_context& context) {
@@ -166,7 +171,7 @@ tl::expected<launch_plan, error> make_plan(const pb::Vm& vm, const launch_contex
   plan.name = vm.spec().name();
   plan.uuid = random_uuid();
   plan.lease = context.lease;
-  plan.backend = backend_of(vm, context.backends);
+  plan.backend = backend_of(vm, context);
   if (!offers(context.backends, plan.backend)) {
     const bool missing = plan.backend == backend_kind::qemu && detect_qemu().binary.empty();
     return tl::unexpected(make_error(

@@ -28,8 +28,8 @@ struct launch_context {
 [[nodiscard]] desired_state desired_of(const pb::Vm& vm);
 
 /// The backend a VM gets here: the one it names; for BACKEND_AUTO process where only a command is
-/// given, else qemu where the node offers it, else process.
-[[nodiscard]] backend_kind backend_of(const pb::Vm& vm, const std::vector<backend_kind>& backends);
+/// given, else qemu where the node offers it and has something to boot, else process.
+[[nodiscard]] backend_kind backend_of(const pb::Vm& vm, const launch_context& context);
 
 /// One start of the VM, everything checked: files exist, the backend is offered. Makes the scratch
 /// disk where `disk_bytes` asks for one. Every error means that this node cannot run the VM as it

@@ -113,7 +113,6 @@ tl::expected<void, error> supervisor::impl::start() {
         system_error("cannot make " + options_.data_dir + "/vms", failed.value()));
   // Guards and QEMU have other working directories.
   options_.data_dir = fs::absolute(options_.data_dir).lexically_normal().string();
-  if (options_.backends.empty()) options_.backends = available_backends();
   epoll_ = unique_fd{::epoll_create1(EPOLL_CLOEXEC)};
   wake_ = unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   if (!epoll_ || !wake_) return tl::unexpected(system_error("epoll or eventfd"));

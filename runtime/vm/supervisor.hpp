@@ -38,7 +38,7 @@ struct supervisor_options {
   std::string guest_initrd;
   /// What starts a guard; "DIR" and flags are appended. Empty: {/proc/self/exe, "guard"}.
   std::vector<std::string> guard_argv;
-  std::vector<backend_kind> backends;  // what BACKEND_AUTO may pick; empty: available_backends()
+  std::vector<backend_kind> backends;  // that VMs may use here; none: every VM is refused
   bool use_lease = true;               // false only in tests: VMs start and live without a lease
   std::uint64_t start_deadline_ms =
       static_cast<std::uint64_t>(std::chrono::milliseconds(limits::vm_start_deadline).count());

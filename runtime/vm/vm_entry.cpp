@@ -148,6 +148,11 @@ std::string vm_entry::label() const {
   return "vm " + std::to_string(id_) + (plan_.name.empty() ? "" : " (" + plan_.name + ")");
 }
 
+launch_context vm_entry::context() const {
+  const auto& o = environment_.options();
+  return {directory_, o.data_dir + "/lease", o.guest_kernel, o.guest_initrd, o.backends};
+}
+
 // ------------------------------------------------------------------ inputs
 
 void vm_entry::set_desired(std::shared_ptr<const pb::Vm> vm, std::uint64_t now_ms) {
@@ -262,13 +267,11 @@ void vm_entry::launch(std::uint64_t now_ms) {
   ::chmod(directory_.c_str(), 0700);
   auto lock = take_lock(path(name_of::lock));
   if (!lock) return fail(lock.error(), false);
-  const auto& o = environment_.options();
-  auto plan = make_plan(
-      *vm_, {directory_, o.data_dir + "/lease", o.guest_kernel, o.guest_initrd, o.backends});
+  auto plan = make_plan(*vm_, context());
   if (!plan) {
     plan_ = launch_plan{};
     plan_.name = vm_->spec().name();
-    plan_.backend = backend_of(*vm_, o.backends);
+    plan_.backend = backend_of(*vm_, context());
     return fail(plan.error(), true);
   }
   plan_ = std::move(*plan);
@@ -366,7 +369,7 @@ void vm_entry::publish() {
   r.set_gone(now == condition::gone);
   const bool known = !plan_.argv.empty();
   const auto backend = known ? plan_.backend
-                       : vm_ ? backend_of(*vm_, environment_.options().backends)
+                       : vm_ ? backend_of(*vm_, context())
                              : backend_kind::process;
   r.set_backend(backend == backend_kind::qemu ? pb::BACKEND_QEMU : pb::BACKEND_PROCESS);
   if (backend == backend_kind::qemu) r.set_accelerator(plan_.accelerator);

@@ -91,6 +91,7 @@ class vm_entry {
   [[nodiscard]] std::string path(const char* name) const { return directory_ + "/" + name; }
   [[nodiscard]] bool is_qemu() const { return plan_.backend == backend_kind::qemu; }
   [[nodiscard]] std::string label() const;
+  [[nodiscard]] launch_context context() const;
   /// The time of the input that is being handled, for callbacks that come without one.
   std::uint64_t now_ms_ = 0;
 

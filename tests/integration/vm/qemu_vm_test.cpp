@@ -86,6 +86,7 @@ class qemu_vm : public ::testing::Test {
     supervisor_options o;
     o.data_dir = dir_.path();
     o.guard_argv = {VM_TEST_HELPER, "guard"};
+    o.backends = available_backends();
     o.use_lease = false;
     o.on_report = [this](const pb::VmReport_One& r) { reports_.add(r); };
     supervisor_ = std::make_unique<supervisor>(std::move(o));

@@ -169,17 +169,29 @@ TEST(launch, defaults_of_the_restart_policy_are_filled_in) {
 }
 
 TEST(launch, the_backend_follows_the_spec_then_what_the_node_offers) {
-  const std::vector<backend_kind> both{backend_kind::qemu, backend_kind::process};
-  const std::vector<backend_kind> one{backend_kind::process};
+  const temp_dir empty;
+  ::setenv("BLIXARD_GUEST_DIR", empty.path().c_str(), 1);  // no default guest
+  launch_context both{.guest_kernel = "/boot/k",
+                      .backends = {backend_kind::qemu, backend_kind::process}};
+  const launch_context one{.backends = {backend_kind::process}};
   pb::Vm vm;
   EXPECT_EQ(backend_of(vm, both), backend_kind::qemu);
   EXPECT_EQ(backend_of(vm, one), backend_kind::process);
+  both.guest_kernel.clear();
+  EXPECT_EQ(backend_of(vm, both), backend_kind::process) << "there is nothing that QEMU could boot";
+  vm.mutable_spec()->mutable_qemu()->set_disk_image("/x.qcow2");
+  EXPECT_EQ(backend_of(vm, both), backend_kind::qemu);
+  vm.mutable_spec()->clear_qemu();
+  both.backends = {backend_kind::qemu};
+  EXPECT_EQ(backend_of(vm, both), backend_kind::qemu) << "the plan says what is missing";
+  both = {.guest_kernel = "/boot/k", .backends = {backend_kind::qemu, backend_kind::process}};
   vm.mutable_spec()->mutable_process()->add_argv("true");
   EXPECT_EQ(backend_of(vm, both), backend_kind::process) << "only a command is given";
   vm.mutable_spec()->mutable_qemu();
   EXPECT_EQ(backend_of(vm, both), backend_kind::qemu);
   vm.mutable_spec()->set_backend(pb::BACKEND_PROCESS);
   EXPECT_EQ(backend_of(vm, both), backend_kind::process);
+  ::unsetenv("BLIXARD_GUEST_DIR");
 }
 
 TEST(launch, a_process_plan_has_its_command_a_clean_environment_and_its_limits) {
