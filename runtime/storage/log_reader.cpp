@@ -199,13 +199,12 @@ class walker {
   result<bool> read_segment(std::size_t i) {
     found_file& f = files_[i];
     if (i == 0) out_.previous = f.header.head.previous;
-    out_.end = {f.sequence, 0};
     if (const auto why = listener_.segment(f.header.head); !why.empty()) {
-      complain(why);
+      complain_at({f.sequence, 0}, why);
       return false;
     }
     out_.live.push_back({f.sequence, f.bytes->size(), f.header.head.last_index, log_index{}});
-    out_.end.offset = segment_header_bytes;
+    out_.end = {f.sequence, segment_header_bytes};
     const segment_header* next = successor(i);
     while (next == nullptr || out_.end.offset != next->end.offset) {
       const auto good = take_record(f);
@@ -278,8 +277,9 @@ class walker {
     return std::ranges::all_of(std::span{*rest, size - from}, is_zero) ? 0 : size;
   }
 
-  void complain(const std::string& what) {
-    out_.corrupt = damage{"wal/" + segment_name(out_.end.segment), out_.end.offset, what, true};
+  void complain(const std::string& what) { complain_at(out_.end, what); }
+  void complain_at(wal_position at, const std::string& what) {
+    out_.corrupt = damage{"wal/" + segment_name(at.segment), at.offset, what, true};
   }
 
   file_system& fs_;

@@ -102,7 +102,7 @@ result<meta_file> meta_file::make(file_system& fs, const std::string& dir, node_
   if (!handle) return tl::unexpected(handle.error());
   meta_file made{std::move(*handle), node};
   made.written_ = state;
-  made.version_ = version + 2;
+  made.version_ = version + versions_made;
   return made;
 }
 

@@ -46,7 +46,8 @@ class meta_file {
   [[nodiscard]] static result<loaded_meta> load(file_system& fs, const std::string& dir,
                                                 node_id node);
   /// Makes the file with `state` in both slots (replacing what was there, which had `version`);
-  /// durable on return.
+  /// durable on return. Its version is higher by versions_made.
+  static constexpr std::uint64_t versions_made = 2;
   [[nodiscard]] static result<meta_file> make(file_system& fs, const std::string& dir, node_id node,
                                               const meta_state& state, std::uint64_t version);
 

@@ -27,7 +27,8 @@ struct findings {
 };
 
 void complain(findings& f, std::string file, std::string what, bool repairable = true) {
-  if (f.found.corrupt) return;
+  // The first is told, but for one that no peer can repair: that decides.
+  if (f.found.corrupt && (repairable || !f.found.corrupt->repairable)) return;
   f.found.corrupt = damage{std::move(file), 0, std::move(what), repairable};
 }
 
@@ -62,6 +63,9 @@ void join_meta(findings& f) {
              "entries up to " + to_string(found.hard.commit) + " were committed, the log ends at " +
                  to_string(found.last_index));
   found.hard.commit = std::clamp(found.hard.commit, found.snap.index, found.last_index);
+  // A lost record may have replaced entries that are still there: then those are not the committed
+  // ones. Nothing but the snapshot is known to be.
+  if (found.corrupt) found.hard.commit = found.snap.index;
   if (found.last_term > found.hard.term) found.hard = {found.last_term, {}, found.hard.commit};
 }
 
@@ -162,7 +166,7 @@ class disk_store final : public store {
  private:
   [[nodiscard]] bool ready() const noexcept { return !damaged_; }
   [[nodiscard]] result<void> make_ready(const findings& f);
-  [[nodiscard]] result<void> set_aside(const log_walk& walk);
+  [[nodiscard]] result<void> set_aside(log_walk& walk);
   [[nodiscard]] result<void> install(const blixard::snapshot& snap);
   [[nodiscard]] result<void> flush(std::span<const persist_batch> staged);
   void stage(std::span<const entry> entries);
@@ -399,8 +403,9 @@ result<blixard::snapshot> disk_store::latest_snapshot() {
   return std::move(found->newest);
 }
 
-/// Renames what follows the readable part of the log, so that its names are free.
-result<void> disk_store::set_aside(const log_walk& walk) {
+/// Renames the damaged segment and what follows it. The readable part of the damaged one is written
+/// anew: what lies behind it must not be found again, nor the bad place be written again.
+result<void> disk_store::set_aside(log_walk& walk) {
   const std::string dir = dir_.wal_dir();
   const auto names = fs_.list(dir);
   if (!names) return tl::unexpected(names.error());
@@ -410,27 +415,49 @@ result<void> disk_store::set_aside(const log_walk& walk) {
     if (!sequence || *sequence <= last) continue;
     if (auto done = fs_.rename(dir + "/" + name, dir + "/" + name + ".bad"); !done) return done;
   }
-  return fs_.sync_dir(dir);
+  if (!walk.corrupt || walk.live.empty()) return fs_.sync_dir(dir);
+  const std::string name = segment_name(last);
+  std::vector<std::byte> readable(walk.end.offset);
+  {
+    auto damaged = fs_.open(dir + "/" + name, open_mode::read);
+    if (!damaged) return tl::unexpected(damaged.error());
+    if (auto got = (*damaged)->pread(readable, 0); !got) return tl::unexpected(got.error());
+  }
+  if (auto done = fs_.rename(dir + "/" + name, dir + "/" + name + ".bad"); !done) return done;
+  walk.live.back().file_bytes = walk.end.offset;
+  walk.cut = false;
+  return replace_file(fs_, dir, name, readable);
 }
 
 result<void> disk_store::accept_damage() {
   if (ready()) return {};
   if (!damaged_->found.corrupt->repairable) return refuse();
   findings& f = *damaged_;
-  if (auto done = set_aside(f.walk); !done) return done;
-  f.walk.cut = true;
   f.walk.spares.clear();
   f.walk.junk.clear();
   repair_to_ = std::max({f.meta.state.repair_to, f.meta.state.hard.commit, f.meta.state.last_index,
-                         f.walk.highest_seen});
+                         f.walk.highest_seen, log_index{1}});
+  // That entries are missing is durable before the files that show it are out of the way.
+  meta_state known = f.meta.state;
+  known.hard = hard_;
+  known.repair_to = repair_to_;
+  if (auto made = meta_file::make(fs_, dir_.path(), dir_.owner().node, known, f.meta.version);
+      !made)
+    return tl::unexpected(made.error());
+  f.meta.version += meta_file::versions_made;
+  if (auto done = set_aside(f.walk); !done) return done;
   if (auto done = make_ready(f); !done) return done;
   damaged_.reset();
-  return {};
+  // Also that the log starts anew, where it does, is so from now on.
+  if (mark_) stage({});
+  if (auto done = flush({}); !done) return done;
+  return log_->sync();
 }
 
 result<void> disk_store::repaired() {
   if (!ready()) return refuse();
   repair_to_ = log_index{};
+  if (auto done = sync(); !done) return done;
   return flush_hint();
 }
 

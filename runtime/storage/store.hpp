@@ -53,7 +53,9 @@ struct damage {
 /// What a restart finds. `entries` refer to the buffers that the segments were read into.
 struct recovery {
   identity owner;
-  hard_state hard;  // commit lies within [snap.index, last_index]; term >= the last entry's term
+  /// commit lies within [snap.index, last_index], and is snap.index where something is corrupt; term
+  /// >= the last entry's term.
+  hard_state hard;
   blixard::snapshot snap;      // empty(): none
   std::vector<entry> entries;  // contiguous, from snap.index + 1
   log_index last_index;        // snap.index where there are no entries
@@ -61,8 +63,9 @@ struct recovery {
   std::uint64_t truncated_bytes = 0;  // of a torn tail that was cut: never acknowledged
   bool fresh = false;                 // the directory was empty
   std::optional<damage> corrupt;      // what precedes it is valid
-  /// The node once lost acknowledged entries and has not got them back: it must not vote before its
-  /// log reaches this index (0: nothing to repair). Survives restarts until repaired().
+  /// The node once lost acknowledged entries and has not got them back (0: it has lost nothing). It
+  /// must not vote before a leader has repaired it (raft::config::repair). The index is the highest
+  /// that it is known to have had. Survives restarts until repaired().
   log_index repair_to;
   std::vector<std::string> warnings;  // damage that redundancy made good; to be logged
 };
@@ -116,7 +119,8 @@ class store {
 
   /// Housekeeping in slices of about a millisecond: writes the commit hint and the mark of what is
   /// durable (without a sync), zero-fills the segment that is needed next. Call after each sync(),
-  /// behind the acknowledgement of what it made durable, and when idle. Returns whether more is to be done; errors as write().
+  /// behind the acknowledgement of what it made durable, and when idle. Returns whether more is to
+  /// be done; errors as write().
   [[nodiscard]] virtual result<bool> prepare() = 0;
   /// Makes the commit hint durable now (one small write and sync). For an idle moment: a few times
   /// per second is plenty, and once at the end. Does nothing when it is durable already.
@@ -142,9 +146,10 @@ class store {
   /// Remembers the cluster once it is known; durable on return.
   [[nodiscard]] virtual result<void> set_cluster(cluster_id cluster) = 0;
   /// After recovery::corrupt: sets the damaged files aside (*.bad), keeps the valid part and goes
-  /// on from there. Durable on return, with recovery::repair_to for the restarts to come.
+  /// on from there. Durable on return, with recovery::repair_to for the restarts to come. Errors:
+  /// corrupt if the damage is not repairable, io, no_space; then the store is to be opened anew.
   [[nodiscard]] virtual result<void> accept_damage() = 0;
-  /// The log has again all that was lost: the node is a full member.
+  /// The log has again all that was lost: the node is a full member. Durable on return.
   [[nodiscard]] virtual result<void> repaired() = 0;
 
   [[nodiscard]] virtual const store_stats& stats() const noexcept = 0;
