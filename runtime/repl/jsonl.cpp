@@ -34,6 +34,25 @@ tl::unexpected<error> refuse_line(std::string message, std::string hint = {}) {
 constexpr std::string_view members_hint =
     R"(such as {"id":1,"cmd":"kv get k","timeout_ms":1000,"client":"c","seq":1})";
 
+/// True where arrays and objects lie in each other more than a few deep: the JSON library writes by
+/// recursion, and a line of brackets would take the whole stack. Text that is no JSON may say
+/// either.
+bool is_nested_too_deeply(std::string_view line) {
+  constexpr int depth_max = 64;
+  int depth = 0;
+  bool in_text = false;
+  for (std::size_t i = 0; i < line.size() && depth <= depth_max; ++i) {
+    const char c = line[i];
+    if (c == '"')
+      in_text = !in_text;
+    else if (c == '\\' && in_text)
+      ++i;
+    else if (!in_text)
+      depth += (c == '[' || c == '{') ? 1 : (c == ']' || c == '}') ? -1 : 0;
+  }
+  return depth > depth_max;
+}
+
 /// The words of "cmd": a line, or an array of words.
 tl::expected<std::vector<std::string>, error> words_of(const json& cmd) {
   if (cmd.is_string()) return split_words(cmd.get_ref<const std::string&>());
@@ -47,10 +66,11 @@ tl::expected<std::vector<std::string>, error> words_of(const json& cmd) {
 }
 
 tl::expected<std::uint64_t, error> number_member(const json& line, const char* name,
-                                                 std::uint64_t max) {
+                                                 std::uint64_t min, std::uint64_t max) {
   const auto& v = line.at(name);
-  if (!v.is_number_unsigned() || v.get<std::uint64_t>() > max)
-    return refuse_line(std::string(name) + " is not a number from 0 to " + std::to_string(max));
+  if (!v.is_number_unsigned() || v.get<std::uint64_t>() < min || v.get<std::uint64_t>() > max)
+    return refuse_line(std::string(name) + " is not a whole number from " + std::to_string(min) +
+                       " to " + std::to_string(max));
   return v.get<std::uint64_t>();
 }
 
@@ -61,8 +81,8 @@ tl::expected<void, error> check_members(const json& line) {
   if (!line.contains("cmd")) return refuse_line("cmd is missing", std::string(members_hint));
   if (line.contains("client") != line.contains("seq"))
     return refuse_line("client and seq belong together");
-  if (line.contains("client") && !line.at("client").is_string())
-    return refuse_line("client is not text");
+  if (line.contains("client") && (!line.at("client").is_string() || line.at("client") == ""))
+    return refuse_line("client is not a text, or is an empty one");
   return {};
 }
 
@@ -135,7 +155,8 @@ void jsonl_session::take_line(std::string_view line, bool whole, task_clock now)
     plain_.push_back({std::string(line), {errc::ok, {}, {}, 0}});
     return start_next_plain(now);
   }
-  const auto parsed = json::parse(line, nullptr, false);
+  const auto parsed = is_nested_too_deeply(line) ? json(json::value_t::discarded)
+                                                 : json::parse(line, nullptr, false);
   if (parsed.is_discarded())
     return refuse(make_error(errc::invalid_argument, "the line is not a JSON object",
                              std::string(members_hint)),
@@ -147,12 +168,12 @@ void jsonl_session::take_line(std::string_view line, bool whole, task_clock now)
   if (!words) return refuse(words.error(), spec.id);
   spec.words = std::move(*words);
   if (parsed.contains("timeout_ms")) {
-    const auto n = number_member(parsed, "timeout_ms", 86'400'000);
+    const auto n = number_member(parsed, "timeout_ms", 0, 86'400'000);
     if (!n) return refuse(n.error(), spec.id);
     spec.timeout_ms = static_cast<std::uint32_t>(std::max<std::uint64_t>(*n, 1));
   }
   if (parsed.contains("seq")) {
-    const auto n = number_member(parsed, "seq", UINT64_MAX);
+    const auto n = number_member(parsed, "seq", 1, UINT64_MAX);
     if (!n) return refuse(n.error(), spec.id);
     spec.op = {parsed.at("client").get<std::string>(), *n};
   }

@@ -95,8 +95,10 @@ TEST_F(jsonl_test, every_bad_json_line_gets_one_answer_with_its_id) {
       {R"({"id":1,"cmd":"kv get a","timeout_ms":-5})", "timeout_ms"},
       {R"({"id":1,"cmd":"kv get a","timeout_ms":"5"})", "timeout_ms"},
       {R"({"id":1,"cmd":"kv put a b","client":"c"})", "belong together"},
-      {R"({"id":1,"cmd":"kv put a b","client":3,"seq":1})", "client is not text"},
+      {R"({"id":1,"cmd":"kv put a b","client":3,"seq":1})", "client is not a text"},
+      {R"({"id":1,"cmd":"kv put a b","client":"","seq":1})", "an empty one"},
       {R"({"id":1,"cmd":"kv put a b","client":"c","seq":-1})", "seq"},
+      {R"({"id":1,"cmd":"kv put a b","client":"c","seq":0})", "from 1"},
       {R"({"id":1,"cmd":""})", "no command"},
       {R"({"id":1,"cmd":[]})", "no command"},
       {R"({"id":1,"cmd":"kv get 'a"})", "not closed"},
@@ -124,6 +126,19 @@ TEST_F(jsonl_test, a_broken_json_line_and_one_without_id_are_answered_with_null)
   ASSERT_EQ(lines_.size(), 2u);
   EXPECT_TRUE(out(0)["id"].is_null());
   EXPECT_TRUE(out(1)["id"].is_null());
+}
+
+TEST_F(jsonl_test, brackets_within_brackets_do_not_end_the_process) {
+  const std::string deep(1'000'000, '[');
+  const std::string closed = deep + std::string(deep.size(), ']');
+  feed("{\"id\":" + closed + ",\"cmd\":\"kv get a\"}\n");
+  feed("{\"id\":1,\"cmd\":" + closed + "}\n");
+  feed("{\"id\":" + deep + "\n");
+  ASSERT_EQ(lines_.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(out(i)["error"]["code"], "invalid_argument");
+  feed(R"({"id":[[1],{"a":"]]]["}],"cmd":"kv get a"})"
+       "\n");
+  EXPECT_EQ(port_.calls.size(), 1u) << "a few are fine, and those in a text do not count";
 }
 
 TEST_F(jsonl_test, lines_may_be_cut_anywhere) {
