@@ -21,6 +21,7 @@
 #include "runtime/repl/format.hpp"
 #include "runtime/repl/jsonl.hpp"
 #include "runtime/repl/task.hpp"
+#include "runtime/repl/text_table.hpp"
 
 namespace blixard::apps {
 namespace {
@@ -65,15 +66,21 @@ bool write_out(std::string_view text) {
          std::fflush(stdout) == 0;
 }
 
+/// The text of a result: as it is for a pipe, harmless for a terminal.
+std::string text_of(const repl::command_result& r, const repl::invocation& inv) {
+  auto text = repl::render_text(r, inv);
+  return ::isatty(STDOUT_FILENO) == 1 ? repl::for_terminal(text) : text;
+}
+
 /// Shows a result and turns it into the exit code.
 int show(const repl::command_result& r, const repl::invocation* inv, bool json) {
   // Output that cannot be written is noticed at the end of the program.
   if (json)
     (void)write_out(repl::render_json(r, inv) + "\n");
   else if (r.ok())
-    (void)write_out(repl::render_text(r, *inv));
+    (void)write_out(text_of(r, *inv));
   else
-    std::fputs(repl::render_failure(r).c_str(), stderr);
+    std::fputs(repl::render_failure(r, inv).c_str(), stderr);
   return repl::ctl_exit_code(r.failure.code);
 }
 

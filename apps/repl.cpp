@@ -56,7 +56,7 @@ int run_repl(const strings& args) {
   if (::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1) {
     const auto status = repl::ask_once(client, repl::build::local_status(3000));
     if (!status.ok()) {
-      std::fputs(repl::render_error(status.failure).c_str(), stderr);
+      std::fputs(repl::render_failure(status, nullptr).c_str(), stderr);
       return repl::ctl_exit_code(status.failure.code);
     }
     std::printf("blixard %s, connected to node %s. help lists the commands, Ctrl-D leaves.\n",

@@ -43,7 +43,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   std::string best;
   std::size_t best_distance = SIZE_MAX;
   for (const auto& c : candidates) {
-    if (c.size() <= 2) continue;  // "-o" is one letter away from every other flag of one letter
+    // "-o" is one letter away from every other flag of one letter.
+    if (c.size() == 2 && c[0] == '-') continue;
     const auto distance = edit_distance(word, c);
     const auto allowed = std::max<std::size_t>(1, std::max(word.size(), c.size()) / 3);
     if (distance <= allowed && distance < best_distance) {

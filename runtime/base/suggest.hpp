@@ -14,7 +14,7 @@ namespace blixard {
 
 /// The candidate nearest to `word`, where it is near enough to be meant (a third of the longer
 /// one's length, at least 1); the first of equals. Where none is, the only one that begins with
-/// `word` (three letters or more). Candidates of two letters ("-o") are not suggested. Empty: none.
+/// `word` (three letters or more). Flags of one letter ("-o") are not suggested. Empty: none.
 [[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 /// "did you mean X?", or empty where nothing is near.

@@ -487,6 +487,12 @@ result cache_stats(const invocation& /*i*/, const request_context& c) {
   return make_request(frame_kind::local, query, c);
 }
 
+bool changes_state(const invocation& i) {
+  if (i.spec->build == nullptr) return false;
+  const auto r = i.spec->build(i, {});
+  return r && r->kind != frame_kind::query && r->kind != frame_kind::local;
+}
+
 request live_names(completes kind, std::string_view prefix, std::uint32_t timeout_ms) {
   pb::Query query;
   query.set_stale(true);

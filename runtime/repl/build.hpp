@@ -41,6 +41,10 @@ result kv_list(const invocation& i, const request_context& c);
 result metrics(const invocation& i, const request_context& c);
 result cache_stats(const invocation& i, const request_context& c);
 
+/// True where the command asks for a change, so that an unknown outcome matters; false for reads
+/// and for commands of the shell itself.
+[[nodiscard]] bool changes_state(const invocation& i);
+
 /// The names of one kind that the node knows, for completion. `kind`: vm, node or key.
 request live_names(completes kind, std::string_view prefix, std::uint32_t timeout_ms);
 /// `cluster status` as the node that is asked sees it, for the prompt.

@@ -105,6 +105,8 @@ struct command_spec {
 [[nodiscard]] tl::expected<std::vector<std::string>, error> split_words(std::string_view line);
 /// `word` such that split_words() gives it back as one word.
 [[nodiscard]] std::string quote_word(std::string_view word);
+/// The same by backslashes alone: what may be appended to the beginning of a word.
+[[nodiscard]] std::string escape_word(std::string_view word);
 
 /// Finds the command and checks flags and the number of arguments. Errors: errc::invalid_argument,
 /// with the nearest right spelling as hint. `words` must not be empty.

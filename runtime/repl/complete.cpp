@@ -46,7 +46,9 @@ const flag_spec* flag_of(const command_spec& c, std::string_view name) {
 completion complete_value(completes kind, std::string_view choices, std::string word) {
   completion out{std::move(word), {}, completes::nothing};
   if (kind == completes::choice) out.candidates = split_choices(choices);
-  if (kind == completes::vm || kind == completes::node || kind == completes::key) out.live = kind;
+  const bool elsewhere = kind == completes::vm || kind == completes::node ||
+                         kind == completes::key || kind == completes::file;
+  if (elsewhere) out.live = kind;
   keep_matching(out);
   return out;
 }
@@ -99,11 +101,14 @@ completion complete_words(std::span<const std::string> before, std::string word)
 }  // namespace
 
 completion complete_line(std::string_view line) {
-  const auto blank = line.find_last_of(" \t");
-  const auto begin = blank == std::string_view::npos ? 0 : blank + 1;
-  const auto before = split_words(line.substr(0, begin));
-  if (!before) return {std::string(line.substr(begin)), {}, completes::nothing};  // inside quotes
-  return complete_words(*before, std::string(line.substr(begin)));
+  auto words = split_words(line);
+  const auto longer = split_words(std::string(line) + "x");  // where would the next letter go?
+  if (!words || !longer) return {};                          // inside quotes, behind a backslash
+  if (*longer == *words) return {};                          // into a comment
+  if (longer->size() > words->size()) return complete_words(*words, {});
+  auto word = std::move(words->back());
+  words->pop_back();
+  return complete_words(*words, std::move(word));
 }
 
 std::string common_prefix(const std::vector<std::string>& candidates) {

@@ -11,9 +11,9 @@
 namespace blixard::repl {
 
 struct completion {
-  std::string word;                     // that is being completed, as typed so far
+  std::string word;                     // that is being completed: what was typed of it means this
   std::vector<std::string> candidates;  // that begin with it, sorted; known without asking a node
-  completes live = completes::nothing;  // vm, node or key: more candidates are on a node
+  completes live = completes::nothing;  // vm, node or key: more are on a node; file: on this disk
 };
 
 /// What may follow at the end of `line` (the text before the cursor).

@@ -62,18 +62,6 @@ command_result result_of_text(std::string text) {
   return out;
 }
 
-std::string render_error(const error& e) {
-  std::string out = "error: ";
-  out += e.message.empty() ? std::string(to_string(e.code)) : e.message;
-  out += " (" + std::string(to_string(e.code));
-  if (e.retry_after_ms != 0) out += ", retry after " + std::to_string(e.retry_after_ms) + " ms";
-  out += ")\n";
-  if (outcome_of(e.code) == outcome::info)
-    out += "note: the outcome is unknown, it may have happened\n";
-  if (!e.hint.empty()) out += "hint: " + e.hint + "\n";
-  return out;
-}
-
 std::string phase_of(const command_result& r) {
   if (r.failure.code == errc::not_found) return "deleted";
   if (!r.ok() || !r.answer || !r.answer->has_vm()) return {};

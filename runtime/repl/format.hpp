@@ -47,11 +47,10 @@ struct command_result {
 /// What a person sees on stdout for a result that is ok; ends with a line end unless empty.
 [[nodiscard]] std::string render_text(const command_result& r, const invocation& inv);
 
-/// "error: ...\nhint: ...\n" for stderr; says when the outcome is unknown.
-[[nodiscard]] std::string render_error(const error& e);
-
-/// The same for a whole result: also why each node was rejected, where the answer says so.
-[[nodiscard]] std::string render_failure(const command_result& r);
+/// What a person sees on stderr: what failed, why on each node where the answer says so, what to do
+/// next, and whether it may have happened all the same. `inv` may be null (nothing that changes
+/// anything was asked for, or it is not known). Fit for a terminal.
+[[nodiscard]] std::string render_failure(const command_result& r, const invocation* inv);
 
 /// The phase in an answer to `vm show` ("running"), "deleted" for not_found, empty otherwise.
 [[nodiscard]] std::string phase_of(const command_result& r);

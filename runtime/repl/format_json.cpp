@@ -3,6 +3,7 @@
 
 #include "runtime/repl/format.hpp"
 #include "runtime/repl/shapes.hpp"
+#include "runtime/repl/utf8.hpp"
 
 namespace blixard::repl {
 namespace {
@@ -23,16 +24,6 @@ std::string base64(std::string_view bytes) {
       out += k <= n ? base64_digits[group >> (18 - 6 * k) & 63] : '=';
   }
   return out;
-}
-
-bool is_utf8(std::string_view text) {
-  const json probe(text);
-  try {
-    (void)probe.dump();
-    return true;
-  } catch (const json::type_error&) {
-    return false;
-  }
 }
 
 /// Keys and values are bytes: what is not UTF-8 is sent a second time, exactly, as base64.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/base/units.hpp"
+#include "runtime/repl/build.hpp"
 #include "runtime/repl/format.hpp"
 #include "runtime/repl/shapes.hpp"
 #include "runtime/repl/text_table.hpp"
@@ -132,31 +133,65 @@ std::string vm_text(const pb::Vm& vm) {
   return out + history_text(vm.events());
 }
 
+/// What is still to come, behind what is true: a command answers before a node has acted on it.
+std::string to_come(const pb::Vm& vm) {
+  const bool placed = vm.node() != 0;
+  if (vm.desired() == pb::DESIRED_PAUSED && vm.phase() != pb::PHASE_PAUSED) return ", to be paused";
+  if (vm.desired() == pb::DESIRED_RUNNING && vm.phase() == pb::PHASE_PAUSED)
+    return ", to be resumed";
+  const bool starts = vm.phase() == pb::PHASE_SCHEDULED || vm.phase() == pb::PHASE_STARTING;
+  if (vm.desired() != pb::DESIRED_RUNNING || !placed || !starts) return {};
+  const auto& spec = vm.spec();
+  const bool plain = spec.tenant().empty() || spec.tenant() == "default";
+  return "; wait vm " + spec.name() + (plain ? "" : " --tenant " + spec.tenant()) +
+         " ends when it runs";
+}
+
 std::string vm_line(const pb::Vm& vm) {
   std::string out = shown_name(vm.spec()) + ": " + phase_name(vm.phase());
   if (vm.node() != 0) out += " on node " + std::to_string(vm.node());
   if (const auto why = vm.phase() == pb::PHASE_RUNNING ? "" : vm.reason(); !why.empty())
     out += " (" + printable(why) + ")";
-  out += "\n" + rejected_text(vm.rejected());
+  out += to_come(vm) + "\n" + rejected_text(vm.rejected());
   if (!vm.fix().empty()) out += "fix: " + printable(vm.fix()) + "\n";
   return out;
+}
+
+/// "qemu (tcg),process".
+std::string backends_text(const pb::Node& n) {
+  std::string out;
+  for (const auto b : n.backends()) {
+    out += (out.empty() ? "" : ",") + backend_name(static_cast<pb::Backend>(b));
+    if (b == pb::BACKEND_QEMU && !n.accelerator().empty()) out += " (" + n.accelerator() + ")";
+  }
+  return out;
+}
+
+std::string node_text(const pb::Node& n) {
+  text_fields f;
+  f.add("id", std::to_string(n.id()));
+  f.add("name", n.name());
+  f.add("address", n.address());
+  f.add("state", state_name(n.state()));
+  f.add("vcpus", used_of(n.allocated().vcpus(), n.capacity().vcpus()) + " used");
+  f.add("memory",
+        size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()) + " used");
+  f.add("disk", size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()) + " used");
+  f.add("backends", dash_if(n.backends().empty(), backends_text(n)));
+  f.add("labels", labels_text(n.labels()));
+  f.add("version", n.version());
+  return f.str();
 }
 
 std::string nodes_text(const pb::NodeItems& items) {
   text_table table(
       {">ID", "NAME", "ADDRESS", "STATE", ">VCPUS", ">MEMORY", ">DISK", "BACKENDS", "LABELS"});
   for (const auto& n : items.nodes()) {
-    std::string backends;
-    for (const auto b : n.backends()) {
-      backends += (backends.empty() ? "" : ",") + backend_name(static_cast<pb::Backend>(b));
-      if (b == pb::BACKEND_QEMU && !n.accelerator().empty())
-        backends += " (" + n.accelerator() + ")";
-    }
     table.add({std::to_string(n.id()), n.name(), n.address(), state_name(n.state()),
                used_of(n.allocated().vcpus(), n.capacity().vcpus()),
                size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
-               size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()), backends,
-               labels_text(n.labels())});
+               size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()),
+               backends_text(n), labels_text(n.labels())});
   }
   return table.str();
 }
@@ -199,14 +234,23 @@ std::string status_text(const pb::ClusterStatus& s) {
   return head.str() + "\n" + table.str();
 }
 
+/// The decision for a VM: where it is or would go, then every node, the best first.
 std::string decision_text(const pb::Decision& d, const command_result& r, std::string_view name) {
   std::string out = std::string(name) + ": ";
   out += d.node() == 0 ? "fits nowhere" : "node " + std::to_string(d.node());
-  out += " (at index " + to_string(r.index) + ")\n";
+  out += " (at index " + to_string(r.index) + ")";
+  const auto best = d.candidates_size() == 0 ? 0 : d.candidates(0).node();
+  if (d.node() != 0 && best != 0 && best != d.node())
+    out += "; placed now, it would go to node " + std::to_string(best);
+  out += "\n";
   for (const auto& c : d.candidates()) {
     char score[32];
-    std::snprintf(score, sizeof score, "%.3f", c.score());
-    out += "  node " + std::to_string(c.node()) + ": score " + score + "\n";
+    std::snprintf(score, sizeof score, "score %.3f", c.score());
+    // Below 0: see "Placement" in runtime/state/README.md.
+    out += "  node " + std::to_string(c.node()) + ": " +
+           (c.score() < 0 ? "only if no other fits: it gave this VM up, or its group is full there"
+                          : score) +
+           "\n";
   }
   out += rejected_text(d.rejected());
   if (!d.fix().empty()) out += "fix: " + printable(d.fix()) + "\n";
@@ -259,12 +303,20 @@ std::string done_text(const command_result& r) {
 
 }  // namespace
 
-std::string render_failure(const command_result& r) {
-  auto out = render_error(r.failure);
-  if (!r.answer) return out;
-  if (r.answer->has_decision()) out += rejected_text(r.answer->decision().rejected());
-  if (r.answer->has_vm()) out += rejected_text(r.answer->vm().rejected());
-  return out;
+std::string render_failure(const command_result& r, const invocation* inv) {
+  const auto& e = r.failure;
+  std::string out = "error: ";
+  out += e.message.empty() ? std::string(to_string(e.code)) : e.message;
+  out += " (" + std::string(to_string(e.code));
+  if (e.retry_after_ms != 0) out += ", retry after " + std::to_string(e.retry_after_ms) + " ms";
+  out += ")\n";
+  if (r.answer && r.answer->has_decision()) out += rejected_text(r.answer->decision().rejected());
+  if (r.answer && r.answer->has_vm()) out += rejected_text(r.answer->vm().rejected());
+  const bool may_have_happened = inv != nullptr && build::changes_state(*inv);
+  if (may_have_happened && outcome_of(e.code) == outcome::info)
+    out += "note: the outcome is unknown, it may have happened\n";
+  if (!e.hint.empty()) out += "hint: " + e.hint + "\n";
+  return for_terminal(out);
 }
 
 std::string render_text(const command_result& r, const invocation& inv) {
@@ -282,9 +334,12 @@ std::string render_text(const command_result& r, const invocation& inv) {
     case pb::Answer::kDecision:
       return decision_text(a.decision(), r, inv.arg(0));
     case pb::Answer::kLines:
+      if (inv.spec->verb == "metrics" && a.lines().lines().empty())
+        return "no metric's name has " + printable(inv.arg(0)) + "\n";
       return lines_text(a.lines());
     case pb::Answer::kNodes:
-      return nodes_text(a.nodes());
+      return inv.spec->verb == "show" && a.nodes().nodes_size() == 1 ? node_text(a.nodes().nodes(0))
+                                                                     : nodes_text(a.nodes());
     case pb::Answer::kStatus:
       return status_text(a.status());
     case pb::Answer::kDigest:

@@ -7,9 +7,27 @@
 namespace blixard::repl {
 namespace {
 
+constexpr std::size_t columns = 80;
+constexpr std::size_t choice_width = 12;
+
+/// Two columns; what does not fit into the second goes on below it.
 std::string row(const std::string& left, std::string_view right, std::size_t width) {
-  return "  " + left + std::string(left.size() < width ? width - left.size() : 1, ' ') +
-         std::string(right) + "\n";
+  std::string out = "  " + left + std::string(left.size() < width ? width - left.size() : 1, ' ');
+  std::size_t at = out.size();
+  while (!right.empty()) {
+    const auto word = right.substr(0, right.find(' '));
+    right.remove_prefix(std::min(right.size(), word.size() + 1));
+    if (at + word.size() > columns && at > width + 2) {
+      out.back() = '\n';
+      out += std::string(width + 2, ' ');
+      at = width + 2;
+    }
+    out += word;
+    out += ' ';
+    at += word.size() + 1;
+  }
+  out.back() = '\n';
+  return out;
 }
 
 std::string flag_usage(const flag_spec& f) {
@@ -28,9 +46,8 @@ std::string flag_rows(std::span<const flag_spec> flags) {
   return out;
 }
 
-/// Breaks at blanks so that no line is longer than 80 columns.
+/// Breaks in front of flags so that no line is longer than 80 columns.
 std::string wrapped(const std::string& text) {
-  constexpr std::size_t columns = 80;
   std::string out;
   std::size_t line = 0;
   for (std::size_t at = 0; at < text.size();) {
@@ -47,16 +64,20 @@ std::string wrapped(const std::string& text) {
   return out;
 }
 
+std::string listed(const std::vector<std::string>& words) {
+  std::string out;
+  for (const auto& w : words) out += (out.empty() ? "" : ", ") + w;
+  return out;
+}
+
 std::string command_help(const command_spec& c) {
   std::string out = wrapped(usage_of(c)) + "\n\n  " + std::string(c.summary) + "\n";
   if (!c.flags.empty()) out += "\nFlags\n" + flag_rows(c.flags);
+  std::string choices;
   for (const auto& f : c.flags)
-    if (!f.choices.empty()) {
-      auto choices = split_choices(f.choices);
-      out += "\n" + std::string(f.name) + ": ";
-      for (std::size_t i = 0; i < choices.size(); ++i) out += (i == 0 ? "" : ", ") + choices[i];
-      out += "\n";
-    }
+    if (!f.choices.empty())
+      choices += row(std::string(f.name), listed(split_choices(f.choices)), choice_width);
+  if (!choices.empty()) out += "\nChoices\n" + choices;
   return out + "\nExample\n  " + std::string(c.example) + "\n";
 }
 

@@ -3,6 +3,7 @@
 
 #include "runtime/base/suggest.hpp"
 #include "runtime/repl/commands.hpp"
+#include "runtime/repl/utf8.hpp"
 
 namespace blixard::repl {
 namespace {
@@ -133,6 +134,8 @@ class reader {
       value = words_[at_];
     else
       return refuse(name + " needs a value", name + " " + std::string(flag->value));
+    // Arguments may be any bytes (keys and values are), what a flag says is text.
+    if (!is_utf8(value)) return refuse(name + " is not UTF-8", "write it in UTF-8");
     if (auto ok = check_choice(*flag, value); !ok) return ok;
     values.push_back(std::move(value));
     return {};

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -19,6 +20,7 @@
 #include "runtime/repl/format.hpp"
 #include "runtime/repl/task.hpp"
 #include "runtime/repl/terminal.hpp"
+#include "runtime/repl/text_table.hpp"
 
 namespace blixard::repl {
 namespace {
@@ -72,6 +74,26 @@ class script_reader {
   std::string text_;
 };
 
+/// Files and folders whose path begins with `prefix`, folders with a slash at the end, sorted.
+std::vector<std::string> files_like(const std::string& prefix) {
+  namespace fs = std::filesystem;
+  const auto slash = prefix.rfind('/');
+  const auto folder = slash == std::string::npos ? std::string{} : prefix.substr(0, slash + 1);
+  std::vector<std::string> out;
+  std::error_code ignored;
+  for (fs::directory_iterator at(folder.empty() ? "." : folder, ignored), end; at != end;
+       at.increment(ignored)) {
+    const auto name = at->path().filename().string();
+    auto path = folder + name;
+    const bool hidden = name.starts_with('.') && prefix == folder;
+    if (hidden || !path.starts_with(prefix)) continue;
+    if (at->is_directory(ignored)) path += '/';
+    out.push_back(std::move(path));
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
 class shell {
  public:
   shell(port& p, const shell_options& options)
@@ -114,28 +136,36 @@ class shell {
     return status.ok() ? prompt_of(status) : "blixard (no node)> ";
   }
 
+  /// The names that live elsewhere and begin with what was typed.
+  std::vector<std::string> live_names(const completion& wanted) {
+    if (wanted.live == completes::nothing) return {};
+    if (wanted.live == completes::file) return files_like(wanted.word);
+    auto names =
+        lines_of(ask_once(port_, build::live_names(wanted.live, wanted.word, complete_ms)));
+    std::erase_if(names, [&](const auto& name) { return !name.starts_with(wanted.word); });
+    return names;
+  }
+
   terminal::suggestion complete(const std::string& text) {
     auto found = complete_line(text);
-    if (found.live != completes::nothing) {
-      const auto answer = ask_once(port_, build::live_names(found.live, found.word, complete_ms));
-      for (auto& name : lines_of(answer))
-        if (name.starts_with(found.word)) found.candidates.push_back(quote_word(name));
-    }
+    for (auto& name : live_names(found))
+      if (printable(name) == name) found.candidates.push_back(std::move(name));
     terminal::suggestion out;
     const auto common = common_prefix(found.candidates);
-    if (common.size() > found.word.size()) out.insert = common.substr(found.word.size());
-    if (found.candidates.size() == 1)
-      out.insert += " ";
+    if (common.size() > found.word.size())
+      out.insert = escape_word(common.substr(found.word.size()));
+    if (found.candidates.size() == 1 && !common.ends_with('/'))
+      out.insert += " ";  // the word is whole; a folder's name or the key of a group may go on
     else if (out.insert.empty())
       out.list = std::move(found.candidates);
     return out;
   }
 
-  line_end complain(const error& e) { return complain(result_of(e)); }
+  line_end complain(const error& e) { return complain(result_of(e), nullptr); }
 
-  line_end complain(const command_result& r) {
+  line_end complain(const command_result& r, const invocation* inv) {
     std::fflush(options_.out);
-    auto text = render_failure(r);
+    auto text = render_failure(r, inv);
     if (colour_) text = "\x1b[31merror:\x1b[0m" + text.substr(std::strlen("error:"));
     std::fputs(text.c_str(), options_.err);
     std::fflush(options_.err);
@@ -171,6 +201,7 @@ class shell {
       return complain(make_error(errc::invalid_argument, path + " is sourced too deeply",
                                  "does a file source itself?"));
     std::ifstream in(path);
+    in.peek();  // a folder can be opened, but not read
     if (!in)
       return complain(make_error(errc::not_found, path + ": " + std::strerror(errno)));  // NOLINT
     ++depth_;
@@ -200,10 +231,8 @@ class shell {
     if (terminal_ != nullptr) {
       hooks.interrupt_fd = terminal_->input_fd();
       hooks.interrupted = [this] { return terminal_->interrupted(); };
-      terminal_->begin_command();
     }
     const auto end = run_task(port_, std::move(t), hooks);
-    if (terminal_ != nullptr) terminal_->end_command();
     line_end out;
     if (!endless || end.failure.code != errc::cancelled) out = show(end, shown, json);
     if (timing_)
@@ -212,13 +241,18 @@ class shell {
     return out;
   }
 
+  void print(const std::string& text) {
+    const auto shown = out_is_terminal_ ? for_terminal(text) : text;
+    std::fwrite(shown.data(), 1, shown.size(), options_.out);
+  }
+
   line_end show(const command_result& r, const invocation& inv, bool json) {
     if (json)
       std::fprintf(options_.out, "%s\n", render_json(r, &inv).c_str());
     else if (r.ok())
-      std::fputs(render_text(r, inv).c_str(), options_.out);
+      print(render_text(r, inv));
     else
-      return complain(r);
+      return complain(r, &inv);
     std::fflush(options_.out);
     return {ctl_exit_code(r.failure.code), false};
   }

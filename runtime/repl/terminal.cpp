@@ -8,10 +8,13 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cwchar>
 #include <deque>
+
+#include "runtime/repl/text_table.hpp"
 
 namespace blixard::repl {
 namespace {
@@ -45,6 +48,7 @@ class terminal::impl {
     el_set(edit_, EL_BIND, "^C", "blixard-cancel", nullptr);
     el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     open_history();
+    be_quiet();
   }
 
   ~impl() {
@@ -66,7 +70,9 @@ class terminal::impl {
     prompt_ = prompt;
     dropped_ = false;
     int count = 0;
+    el_resize(edit_);  // the window may have another size by now
     const char* text = el_gets(edit_, &count);
+    be_quiet();  // libedit gives back one that echoes: what is typed ahead would be shown twice
     if (dropped_) {
       std::fputs("\n", options_.out);
       return std::string{};
@@ -83,20 +89,14 @@ class terminal::impl {
     history(history_, &event, H_ENTER, line.c_str());
   }
 
-  void begin_command() {
-    termios raw = original_;
-    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    ::tcsetattr(fd_, TCSADRAIN, &raw);
-  }
-  void end_command() {
-    // libedit takes over with the next line; ISIG stays off in between.
+  /// Between two lines: bytes as they are typed, not shown, no signals; output as usual.
+  void be_quiet() {
     termios quiet = original_;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ISIG | ICANON | ECHO);
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
+    quiet.c_cc[VMIN] = 1;
+    quiet.c_cc[VTIME] = 0;
     ::tcsetattr(fd_, TCSADRAIN, &quiet);
   }
-
   [[nodiscard]] int input_fd() const { return fd_; }
 
   bool interrupted() {
@@ -138,9 +138,10 @@ class terminal::impl {
       return CC_REFRESH;
     }
     if (found.list.empty()) return CC_ERROR;  // rings the bell
-    std::fputs("\n", me.options_.out);
-    for (const auto& word : found.list) std::fprintf(me.options_.out, "%s  ", word.c_str());
-    std::fputs("\n", me.options_.out);
+    int width = 80;
+    el_get(edit, EL_GETTC, "co", &width, nullptr);
+    const auto list = in_columns(found.list, static_cast<std::size_t>(std::max(width, 1)));
+    std::fprintf(me.options_.out, "\n%s", list.c_str());
     return CC_REDISPLAY;
   }
 
@@ -218,8 +219,6 @@ std::optional<std::string> terminal::read_line(const std::string& prompt) {
   return impl_->read_line(prompt);
 }
 void terminal::remember(const std::string& line) { impl_->remember(line); }
-void terminal::begin_command() { impl_->begin_command(); }
-void terminal::end_command() { impl_->end_command(); }
 int terminal::input_fd() const { return impl_->input_fd(); }
 bool terminal::interrupted() { return impl_->interrupted(); }
 

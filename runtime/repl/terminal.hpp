@@ -43,10 +43,8 @@ class terminal {
   /// Keeps a line for later sessions. Lines that begin with a blank are not kept.
   void remember(const std::string& line);
 
-  /// Between begin_command and end_command the keyboard is watched: poll input_fd() for reading,
-  /// then call interrupted().
-  void begin_command();
-  void end_command();
+  /// While a command runs the keyboard is watched: poll input_fd() for reading, then call
+  /// interrupted().
   [[nodiscard]] int input_fd() const;
   /// True when Ctrl-C was typed (or the terminal is gone).
   [[nodiscard]] bool interrupted();

@@ -3,30 +3,72 @@
 #include <algorithm>
 
 #include "messages/check.hpp"
+#include "runtime/repl/utf8.hpp"
 
 namespace blixard::repl {
+namespace {
+
+/// C0, DEL and C1 (two bytes in UTF-8): what a terminal may take as a command.
+bool is_control(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (first < 0x20 || first == 0x7F) return true;
+  return first == 0xC2 && static_cast<unsigned char>(character[1]) < 0xA0;
+}
+
+void put_hex(std::string& out, std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += "\\x";
+    out += digits[byte >> 4];
+    out += digits[byte & 15];
+  }
+}
+
+/// `text` with everything but printable characters and `kept` made visible.
+std::string made_visible(std::string_view text, std::string_view kept) {
+  std::string out;
+  while (!text.empty()) {
+    const auto length = utf8_length(text);
+    const auto character = text.substr(0, std::max<std::size_t>(length, 1));
+    text.remove_prefix(character.size());
+    if (length == 1 && kept.find(character[0]) != std::string_view::npos)
+      out += character;
+    else if (character == "\n")
+      out += "\\n";
+    else if (character == "\t")
+      out += "\\t";
+    else if (length == 0 || is_control(character))
+      put_hex(out, character);
+    else
+      out += character;
+  }
+  return out;
+}
+
+}  // namespace
 
 std::size_t display_width(std::string_view text) noexcept {
   return static_cast<std::size_t>(
       std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::string printable(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
+std::string printable(std::string_view text) { return made_visible(text, ""); }
+
+std::string for_terminal(std::string_view text) { return made_visible(text, "\n\t"); }
+
+std::string in_columns(const std::vector<std::string>& words, std::size_t width) {
+  std::size_t widest = 0;
+  for (const auto& w : words) widest = std::max(widest, display_width(w));
+  const std::size_t columns = std::max<std::size_t>(1, (width + 2) / (widest + 2));
+  const std::size_t rows = (words.size() + columns - 1) / columns;
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += "\\x";
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
-    } else {
-      out += c;
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t i = row; i < words.size(); i += rows) {
+      out += words[i];
+      if (i + rows < words.size()) out += std::string(widest - display_width(words[i]) + 2, ' ');
     }
+    out += '\n';
   }
   return out;
 }

@@ -10,9 +10,16 @@ namespace blixard::repl {
 
 /// Columns a person sees: code points of UTF-8 text (not wide characters: names here are ASCII).
 [[nodiscard]] std::size_t display_width(std::string_view text) noexcept;
-/// `text` with control characters made visible (\n as \\n, others as \\xNN), so that a value cannot
-/// move the cursor.
+/// `text` with control characters (\n as \\n, \t as \\t, others as \\xNN) and bytes that are not
+/// UTF-8 made visible, so that a value can neither move the cursor nor spoil a column.
 [[nodiscard]] std::string printable(std::string_view text);
+
+/// The same for output of many lines: line ends and tabs stay. What a guest prints on its console
+/// or somebody stored under a key must not command the terminal of whoever looks at it.
+[[nodiscard]] std::string for_terminal(std::string_view text);
+
+/// Words in as many columns as fit into `width`, down before across, as a shell lists names.
+[[nodiscard]] std::string in_columns(const std::vector<std::string>& words, std::size_t width);
 
 class text_table {
  public:

@@ -4,6 +4,8 @@
 namespace blixard::repl {
 namespace {
 
+constexpr std::string_view special = " \t\r\n'\"\\#";
+
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 tl::unexpected<error> refuse(std::string message, std::string hint) {
@@ -80,8 +82,16 @@ tl::expected<std::vector<std::string>, error> split_words(std::string_view line)
   return splitter(line).run();
 }
 
+std::string escape_word(std::string_view word) {
+  std::string out;
+  for (const char c : word) {
+    if (special.find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 std::string quote_word(std::string_view word) {
-  constexpr std::string_view special = " \t\r\n'\"\\#";
   if (!word.empty() && word.find_first_of(special) == std::string_view::npos)
     return std::string(word);
   if (word.find('\'') == std::string_view::npos) return "'" + std::string(word) + "'";

@@ -150,6 +150,46 @@ class Terminal(unittest.TestCase):
         shell.expect(PROMPT)
         self.leave(shell)
 
+    def test_what_is_typed_before_the_prompt_is_there_is_shown_once(self):
+        shell = self.shell()
+        self.node.pause()  # the prompt waits for it a little, and comes without it
+        try:
+            shell.send("x" + CTRL_C)
+            shell.expect(re.escape("^C"))
+            shell.send("kv list early/")
+            shell.expect(r"blixard \(no node\)> ")
+            self.assertNotIn("early", shell.before)
+            shell.expect("kv list early/")
+        finally:
+            self.node.resume()
+        shell.send("\r")
+        shell.expect("no keys")
+        shell.expect(PROMPT)
+        self.leave(shell)
+
+    def test_tab_completes_files_and_what_must_be_escaped(self):
+        script = os.path.join(self.home, "set up.blx")
+        with open(script, "w", encoding="utf-8") as f:
+            f.write("kv put \"it's/#1\" sourced\n")
+        shell = self.shell()
+        shell.send("source " + os.path.join(self.home, "se") + TAB + "\r")
+        shell.expect("ok, version")
+        shell.expect(PROMPT)
+        shell.send("kv get it" + TAB + "\r")
+        shell.expect("\r\nsourced\r\n")
+        shell.expect(PROMPT)
+        self.leave(shell)
+
+    def test_what_somebody_stored_cannot_command_the_terminal(self):
+        run("ctl", "--connect", self.node.address, "kv", "put", "evil", "a\x1b]0;title\x07\x1b[2Jb")
+        shell = self.shell()
+        shell.sendline("kv get evil")
+        shell.expect(re.escape(r"a\x1b]0;title\x07\x1b[2Jb"))
+        shell.expect(PROMPT)
+        self.leave(shell)
+        self.assertIn("\x1b[2J", run("ctl", "--connect", self.node.address, "kv", "get", "evil")[1],
+                      "a pipe gets the value as it is")
+
     def test_letters_beyond_ascii_are_edited_as_letters(self):
         shell = self.shell()
         shell.send("kv put uml äöx\x7f\x7fü\r")  # two rubouts take x and ö

@@ -6,6 +6,7 @@
 
 #include "messages/cluster.pb.h"
 #include "runtime/repl/text_table.hpp"
+#include "runtime/repl/utf8.hpp"
 
 namespace blixard::repl {
 namespace {
@@ -332,32 +333,132 @@ TEST(json_shape, a_vms_history) {
   EXPECT_EQ(vm["events"].size(), 1U);
 }
 
-TEST(text, errors_say_what_whether_and_what_next) {
-  EXPECT_EQ(render_error(make_error(errc::conflict, "version is 3", "read it again")),
-            "error: version is 3 (conflict)\nhint: read it again\n");
-  EXPECT_NE(render_error(make_error(errc::timeout, "no answer")).find("outcome is unknown"),
-            std::string::npos);
-  EXPECT_EQ(render_error(make_error(errc::not_found, "")), "error: not_found (not_found)\n");
+std::string failure_of(errc code, const std::string& message, const std::string& hint,
+                       const std::string& line) {
+  const auto inv = parse_command(*split_words(line));
+  return render_failure(result_of(make_error(code, message, hint)), &*inv);
 }
 
-TEST(text, a_refused_create_says_why_each_node_refused) {
+TEST(text, errors_say_what_whether_and_what_next) {
+  EXPECT_EQ(failure_of(errc::conflict, "version is 3", "read it again", "kv cas k a b"),
+            "error: version is 3 (conflict)\nhint: read it again\n");
+  EXPECT_EQ(failure_of(errc::not_found, "", "", "kv get k"), "error: not_found (not_found)\n");
+}
+
+TEST(text, an_unknown_outcome_matters_only_where_something_may_have_changed) {
+  for (const std::string line : {"kv put a b", "vm stop web", "cluster remove 3", "vm create web"})
+    EXPECT_THAT(failure_of(errc::timeout, "no answer", "", line),
+                testing::HasSubstr("outcome is unknown"))
+        << line;
+  for (const std::string line : {"kv get a", "vm list", "cluster digest", "wait vm web", "metrics"})
+    EXPECT_EQ(failure_of(errc::timeout, "no answer", "", line), "error: no answer (timeout)\n");
+}
+
+TEST(text, a_refused_create_says_why_each_node_refused_and_then_what_to_do) {
   auto a = failed(errc::unplaceable, 5);
   auto* r = a.mutable_decision()->add_rejected();
   r->set_node(2);
   r->add_reasons("cordoned");
   r->add_reasons("too small");
   EXPECT_EQ(
-      render_failure(result_from(a)),
-      "error: what happened (unplaceable)\nhint: what to do\n  node 2: cordoned; too small\n");
+      render_failure(result_from(a), nullptr),
+      "error: what happened (unplaceable)\n  node 2: cordoned; too small\nhint: what to do\n");
 }
 
-TEST(text, values_cannot_move_the_cursor) {
+TEST(text, a_command_says_what_is_still_to_come) {
+  auto a = good();
+  auto& vm = *a.mutable_vm() = sample_vm();
+  vm.set_desired(pb::DESIRED_RUNNING);
+  vm.set_phase(pb::PHASE_SCHEDULED);
+  EXPECT_EQ(text_of(a, "vm create web"),
+            "web: scheduled on node 2; wait vm web ends when it runs\n");
+  vm.mutable_spec()->set_tenant("acme");
+  EXPECT_EQ(text_of(a, "vm create web"),
+            "acme/web: scheduled on node 2; wait vm web --tenant acme ends when it runs\n");
+  vm.mutable_spec()->set_tenant("default");
+  vm.set_phase(pb::PHASE_RUNNING);
+  vm.set_desired(pb::DESIRED_PAUSED);
+  EXPECT_EQ(text_of(a, "vm pause web"), "web: running on node 2, to be paused\n");
+  vm.set_phase(pb::PHASE_PAUSED);
+  EXPECT_EQ(text_of(a, "vm pause web"), "web: paused on node 2\n");
+  vm.set_desired(pb::DESIRED_RUNNING);
+  EXPECT_EQ(text_of(a, "vm resume web"), "web: paused on node 2, to be resumed\n");
+}
+
+TEST(text, explain_tells_where_it_is_from_where_it_would_go) {
+  auto a = good();
+  auto& d = *a.mutable_decision();
+  d.set_node(1);
+  const auto add = [&d](std::uint64_t node, double score) {
+    auto& c = *d.add_candidates();
+    c.set_node(node);
+    c.set_score(score);
+  };
+  add(1, 0.5);
+  add(3, -999999.5);
+  EXPECT_EQ(text_of(a, "vm explain web"),
+            "web: node 1 (at index 91)\n"
+            "  node 1: score 0.500\n"
+            "  node 3: only if no other fits: it gave this VM up, or its group is full there\n");
+  d.set_node(2);
+  EXPECT_THAT(
+      text_of(a, "vm explain web"),
+      testing::StartsWith("web: node 2 (at index 91); placed now, it would go to node 1\n"));
+}
+
+TEST(text, one_node_is_shown_as_fields_and_several_as_a_table) {
+  auto a = good();
+  auto& n = *a.mutable_nodes()->add_nodes();
+  n.set_id(7);
+  n.set_name("rack-7");
+  n.mutable_capacity()->set_vcpus(8);
+  n.mutable_allocated()->set_vcpus(3);
+  EXPECT_THAT(text_of(a, "node show 7"), testing::HasSubstr("vcpus     3/8 used\n"));
+  EXPECT_THAT(text_of(a, "node list"), testing::StartsWith("ID  NAME"));
+}
+
+TEST(text, a_filter_that_no_metric_matches_is_told) {
+  auto a = good();
+  a.mutable_lines();
+  EXPECT_EQ(text_of(a, "metrics rfat"), "no metric's name has rfat\n");
+  EXPECT_EQ(text_of(a, "vm logs web"), "");
+}
+
+TEST(text, values_cannot_command_the_terminal_or_spoil_a_column) {
   EXPECT_EQ(printable("a\x1b[2J\nb\tc\x7f"), "a\\x1b[2J\\nb\\tc\\x7f");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "2J"),
+            "\\xc2\\x9b2J")
+      << "a C1 control is two bytes";
+  EXPECT_EQ(printable("\xff"
+                      "a\xc3"),
+            "\\xffa\\xc3")
+      << "bytes that are no text";
+  EXPECT_EQ(printable("größe 東京 🙂"), "größe 東京 🙂");
+  EXPECT_EQ(for_terminal("a\n\tb\x1b]0;x\x07\n"), "a\n\tb\\x1b]0;x\\x07\n");
   auto a = good();
   auto* item = a.mutable_kv_items()->add_items();
   item->set_key("k");
   item->set_value("\x1b[2J");
   EXPECT_EQ(text_of(a, "kv list").find('\x1b'), std::string::npos);
+  EXPECT_EQ(failure_of(errc::not_found, "key '\x1b[2J' is not there", "", "kv get x"),
+            "error: key '\\x1b[2J' is not there (not_found)\n");
+}
+
+TEST(utf8, is_the_shortest_form_without_surrogates_up_to_the_last_character) {
+  for (const std::string good : {"", "a", "ä", "€", "🙂", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  for (const std::string bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+        "\xf4\x90\x80\x80", "\xf5", "\xe2\x82", "a\xff"})
+    EXPECT_FALSE(is_utf8(bad)) << testing::PrintToString(bad);
+}
+
+TEST(columns, are_as_many_as_fit) {
+  EXPECT_EQ(in_columns({}, 80), "");
+  EXPECT_EQ(in_columns({"a", "bb", "c"}, 80), "a   bb  c\n");
+  EXPECT_EQ(in_columns({"a", "bb", "c", "d"}, 6), "a   c\nbb  d\n");
+  EXPECT_EQ(in_columns({"longer than that", "b"}, 5), "longer than that\nb\n");
 }
 
 TEST(text, columns_are_aligned_and_lines_have_no_trailing_blanks) {

@@ -59,6 +59,18 @@ TEST(words, quoting_reads_back) {
   }
 }
 
+TEST(words, escaping_reads_back_behind_any_beginning) {
+  for (const std::string word : {"plain", "two words", "it's", "a\"b", "back\\slash", "#hash"})
+    EXPECT_EQ(*split_words("x" + escape_word(word)), strings{"x" + word});
+}
+
+TEST(parse, a_flags_value_is_text) {
+  const auto got = parse_command(strings{"vm", "create", "web", "--label", "a=\xff"});
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().message, "--label is not UTF-8");
+  EXPECT_TRUE(parse_command(strings{"kv", "put", "\xff", "\xfe"})) << "keys and values are bytes";
+}
+
 TEST(parse, flags_take_values_in_both_forms_and_anywhere) {
   const auto a = parse("vm create web --memory 1G --label a=1 --label=b=2 --stopped");
   ASSERT_TRUE(a) << a.error().message;
@@ -160,6 +172,14 @@ TEST(table, every_request_can_be_built_from_its_example) {
   }
 }
 
+/// Help wraps: its words, however they are broken into lines.
+std::string on_one_line(const std::string& text) {
+  std::istringstream words(text);
+  std::string out;
+  for (std::string word; words >> word;) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 TEST(help, every_command_and_flag_is_explained) {
   const auto all = help_text({});
   ASSERT_TRUE(all);
@@ -172,10 +192,17 @@ TEST(help, every_command_and_flag_is_explained) {
     EXPECT_NE(text->find(c.example), std::string::npos);
     for (const auto& f : c.flags) {
       EXPECT_FALSE(f.help.empty()) << f.name;
-      EXPECT_NE(text->find(f.help), std::string::npos) << c.name() << " " << f.name;
+      EXPECT_NE(on_one_line(*text).find(f.help), std::string::npos) << c.name() << " " << f.name;
     }
-    std::istringstream lines(*text);
-    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 110u) << line;
+  }
+}
+
+TEST(help, no_line_is_longer_than_eighty_columns) {
+  std::vector<strings> topics{{}};
+  for (const auto& c : command_table()) topics.push_back(*split_words(c.name()));
+  for (const auto& topic : topics) {
+    std::istringstream text(*help_text(topic));
+    for (std::string line; std::getline(text, line);) EXPECT_LE(line.size(), 80u) << line;
   }
 }
 
@@ -233,12 +260,25 @@ TEST(complete, knows_what_can_come_next) {
       {"watch vm show ", {}, completes::vm},
       {"vm list -o ", {"json", "table"}},
       {"kv put 'open quote", {}},
+      {"kv put open\\", {}},
+      {"kv put a b # vm sh", {}},
+      {"kv get app\\ l", {}, completes::key},
+      {"source se", {}, completes::file},
+      {"vm create web --kernel /b", {}},
   };
   for (const auto& c : cases) {
     const auto got = complete_line(c.line);
     EXPECT_EQ(got.candidates, c.candidates) << c.line;
     EXPECT_EQ(got.live, c.live) << c.line;
   }
+}
+
+TEST(complete, the_word_is_what_was_meant_and_not_how_it_was_typed) {
+  EXPECT_EQ(complete_line("kv get app\\ l").word, "app l");
+  EXPECT_EQ(complete_line("kv get 'app l'").word, "app l");
+  EXPECT_EQ(complete_line("kv get \"a\"\\#").word, "a#");
+  EXPECT_EQ(complete_line("kv get a ").word, "");
+  EXPECT_EQ(complete_line("kv get a\\ ").word, "a ");
 }
 
 TEST(complete, the_first_word_offers_every_group_and_tool_once) {

@@ -114,6 +114,18 @@ TEST_F(shell_test, a_file_that_is_not_there_is_an_error) {
   EXPECT_NE(read("err").find("No such file"), std::string::npos);
 }
 
+TEST_F(shell_test, a_folder_is_not_a_file_of_commands) {
+  EXPECT_EQ(run("source " + dir_.string() + "\n"), 3);
+  EXPECT_NE(read("err").find("Is a directory"), std::string::npos) << read("err");
+}
+
+TEST_F(shell_test, a_value_is_printed_whole_whatever_its_bytes) {
+  file("odd.blx", std::string("kv get 'a\0b\x1b'\n", 14));
+  EXPECT_EQ(run("source " + (dir_ / "odd.blx").string() + "\n"), 0);
+  EXPECT_EQ(read("out"), std::string("value of a\0b\x1b\n", 14))
+      << "no terminal: nothing is changed";
+}
+
 TEST_F(shell_test, json_output_and_timing_in_a_script) {
   EXPECT_EQ(run("timing on\nkv get a -o json\n"), 0);
   EXPECT_NE(read("out").find(R"({"op":"ok","index":5)"), std::string::npos) << read("out");
