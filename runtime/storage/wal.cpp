@@ -11,8 +11,7 @@
 namespace blixard::storage {
 namespace {
 
-/// How much zeroed space is kept in front of the end, and made at the first start.
-constexpr std::uint64_t ahead_bytes = 4 * limits::MiB;
+/// Zeroed at the first start, before anything is written.
 constexpr std::uint64_t first_fill_bytes = 1 * limits::MiB;
 constexpr std::uint64_t slice_bytes = 256 * limits::KiB;
 /// Recycled files kept ready; more are removed.
@@ -271,13 +270,10 @@ result<bool> wal::prepare() {
   if (failed_) return refuse();
   const std::uint64_t slice = std::max(slice_bytes, 2 * last_write_bytes_);
   const std::uint64_t size = options_.segment_bytes;
-  const std::uint64_t wanted = std::min(size, end_.offset + ahead_bytes);
-  // In long runs with long pauses, not a little after every sync: while the file does not grow, a
-  // sync has no inode to write.
-  if (filled_ < std::min(size, end_.offset + ahead_bytes / 2)) filling_ = true;
-  if (filled_ >= wanted) filling_ = false;
-  if (current_ && filling_) {
-    if (auto done = fill(*current_, filled_, std::min(wanted, filled_ + slice)); !done)
+  // The whole segment at once, a slice per sync: while the file does not grow, a sync has no inode to
+  // write. Recycled segments are full from the start.
+  if (current_ && filled_ < size) {
+    if (auto done = fill(*current_, filled_, std::min(size, filled_ + slice)); !done)
       return tl::unexpected(done.error());
     live_.back().file_bytes = filled_;
     return true;

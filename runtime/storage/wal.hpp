@@ -91,7 +91,6 @@ class wal {
   std::deque<live_segment> live_;
   std::unique_ptr<file> current_;  // null: the first write makes or takes a segment
   std::uint64_t filled_ = 0;       // bytes of the current file
-  bool filling_ = false;           // on the way to ahead_bytes of zeros in front
   std::deque<spare> spares_;       // sequences follow the last live one
   wal_position end_;
   wal_position durable_;
