@@ -142,10 +142,7 @@ void core::load(const disk_state& disk, log_index applied) {
 }
 
 message& core::send(message_type type, node_id to) {
-  message& m = messages_.emplace_back();
-  m.type = type;
-  m.from = config_.id;
-  m.to = to;
+  message& m = messages_.emplace_back(type, config_.id, to);
   if (carries_term(type)) m.term = term_;
   m.repair = repair_;
   return m;

@@ -79,7 +79,8 @@ void core::persisted(persist_seq seq) {
   finish_repair();
   if (is_leader()) {
     progress* self = tracker_.find(config_.id);
-    if (self != nullptr && self->acknowledge(gate_.durable())) maybe_commit();
+    if (self != nullptr && self->acknowledge(gate_.durable()) && self->match > commit_)
+      maybe_commit();
   } else if (self_vote_after_ && self_vote_after_ <= seq) {
     self_vote_after_ = {};
     record_vote(config_.id, true);

@@ -199,7 +199,7 @@ void core::on_accepted(progress& p, log_index match) {
       break;
   }
   replicate_wanted_ = true;
-  maybe_commit();
+  if (p.match > commit_) maybe_commit();
   if (removal_ && p.match >= removal_ && p.removal_round == 0) round_wanted_ = true;
   finish_transfer_if_caught_up(p);
 }

@@ -6,16 +6,6 @@
 
 namespace blixard::raft {
 
-term entry_log::term_at(log_index index) const {
-  return index == base_ ? base_term_ : at(index).term;
-}
-
-const entry& entry_log::at(log_index index) const {
-  CHECK_GT(index, base_);
-  CHECK_LE(index, last());
-  return entries_[index.value() - base_.value() - 1];
-}
-
 bool entry_log::is_up_to_date(term other_last_term, log_index other_last) const {
   const term mine = last_term();
   return other_last_term > mine || (other_last_term == mine && other_last >= last());

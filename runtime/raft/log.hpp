@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "messages/check.hpp"
 #include "messages/entry.hpp"
 #include "messages/ids.hpp"
 #include "runtime/raft/ring.hpp"
@@ -35,7 +36,9 @@ class entry_log {
     return base_ <= index && index <= last();
   }
   /// Precondition: knows_term(index).
-  [[nodiscard]] term term_at(log_index index) const;
+  [[nodiscard]] term term_at(log_index index) const {
+    return index == base_ ? base_term_ : at(index).term;
+  }
   /// The log holds an entry with this index and term (Log Matching, section 5.3).
   [[nodiscard]] bool matches(log_index index, term t) const {
     return knows_term(index) && term_at(index) == t;
@@ -47,7 +50,11 @@ class entry_log {
   [[nodiscard]] log_index newest_with_term_at_most(log_index index, term t) const;
 
   /// Precondition: first() <= index <= last().
-  [[nodiscard]] const entry& at(log_index index) const;
+  [[nodiscard]] const entry& at(log_index index) const {
+    CHECK_GT(index, base_);
+    CHECK_LE(index, last());
+    return entries_[index.value() - base_.value() - 1];
+  }
 
   /// Precondition: e.index == last() + 1 and its term is not below last_term().
   void append(entry e);

@@ -54,6 +54,10 @@ inline constexpr int message_type_count = 14;
 }
 
 struct message {
+  message() = default;
+  message(message_type what, node_id sender, node_id receiver) noexcept
+      : type(what), from(sender), to(receiver) {}
+
   message_type type = message_type::vote;
   node_id from;
   node_id to;

@@ -24,16 +24,22 @@ template <class Reached>
 [[nodiscard]] std::uint64_t quorum_index(std::span<const node_id> voters, const Reached& reached) {
   const std::size_t n = voters.size();
   if (n == 0) return unbounded;
+  // Ascending, a majority stands at or behind position (n - 1) / 2.
+  const std::size_t middle = (n - 1) / 2;
   std::array<std::uint64_t, 16> few;
-  std::vector<std::uint64_t> many;
-  if (n > few.size()) many.resize(n);
-  const std::span<std::uint64_t> values =
-      n > few.size() ? std::span{many} : std::span{few}.first(n);
-  std::ranges::transform(voters, values.begin(), reached);
-  // Ascending: a majority stands at or behind position (n - 1) / 2.
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((n - 1) / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
+  if (n > few.size()) {
+    std::vector<std::uint64_t> many(n);
+    std::ranges::transform(voters, many.begin(), reached);
+    std::ranges::nth_element(many, many.begin() + static_cast<std::ptrdiff_t>(middle));
+    return many[middle];
+  }
+  for (std::size_t sorted = 0; sorted < n; ++sorted) {
+    const std::uint64_t value = reached(voters[sorted]);
+    std::size_t at = sorted;
+    for (; at > 0 && few[at - 1] > value; --at) few[at] = few[at - 1];
+    few[at] = value;
+  }
+  return few[middle];
 }
 
 /// quorum_index() of both halves of a configuration.

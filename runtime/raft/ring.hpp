@@ -26,14 +26,14 @@ class ring {
   [[nodiscard]] const T& back() const noexcept { return (*this)[size_ - 1]; }
 
   void push_back(T value) {
-    if (size_ == slots_.size()) grow();
+    if (size_ == capacity_) grow();
     slots_[slot(size_)] = std::move(value);
     ++size_;
   }
   void pop_front() {
     CHECK_GT(size_, std::size_t{0});
     front() = T{};
-    begin_ = (begin_ + 1) & (slots_.size() - 1);
+    begin_ = (begin_ + 1) & (capacity_ - 1);
     --size_;
   }
   void pop_back() {
@@ -48,16 +48,18 @@ class ring {
 
  private:
   [[nodiscard]] std::size_t slot(std::size_t position) const noexcept {
-    return (begin_ + position) & (slots_.size() - 1);
+    return (begin_ + position) & (capacity_ - 1);
   }
   void grow() {
-    std::vector<T> bigger(slots_.empty() ? 8 : slots_.size() * 2);
+    std::vector<T> bigger(capacity_ == 0 ? 8 : capacity_ * 2);
     for (std::size_t i = 0; i < size_; ++i) bigger[i] = std::move((*this)[i]);
     slots_ = std::move(bigger);
+    capacity_ = slots_.size();
     begin_ = 0;
   }
 
-  std::vector<T> slots_;  // size is zero or a power of two
+  std::vector<T> slots_;
+  std::size_t capacity_ = 0;  // of slots_: zero or a power of two. A vector's size is a division.
   std::size_t begin_ = 0;
   std::size_t size_ = 0;
 };
