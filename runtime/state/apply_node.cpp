@@ -32,6 +32,11 @@ bool is_registrable(const pb::Node& n, pb::Answer& answer) {
   return false;
 }
 
+void leave(pb::Node& node) {
+  node.set_state(pb::NODE_LEFT);
+  node.set_cordoned(false);
+}
+
 void show(const node_usage& n, pb::Answer& answer) {
   write_node(n, *answer.mutable_nodes()->add_nodes());
 }
@@ -60,6 +65,7 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
     return refuse(answer, errc::quota_exceeded, "the cluster has 10000 nodes, its limit");
   }
   now.set_cordoned(old && old->cordoned());
+  now.set_removed(old && old->removed());
   now.set_state(now.cordoned() ? pb::NODE_CORDONED : pb::NODE_READY);
   if (now.address().empty() && old) now.set_address(old->address());
   vms_and_nodes.put_node(std::move(now));
@@ -106,9 +112,10 @@ void machine::tables::node_down(const pb::NodeDown& down, pb::Answer& answer) {
     return refuse(answer, errc::invalid_state,
                   "node " + to_string(id) + " is " + std::string{node_state_name(old->state())});
   if (old->state() != pb::NODE_DOWN) {
-    release_vms_of(id, "node " + to_string(id) + " is down");
+    release_vms_of(id, "node " + to_string(id) + (old->removed() ? " was removed" : " is down"));
     pb::Node now = *old;
     now.set_state(pb::NODE_DOWN);
+    if (now.removed()) leave(now);
     vms_and_nodes.put_node(std::move(now));
   }
   show(*vms_and_nodes.inventory().find(id), answer);
@@ -136,11 +143,23 @@ void machine::tables::node_left(const pb::NodeLeft& left, pb::Answer& answer) {
   if (old->state() != pb::NODE_LEFT) {
     release_vms_of(id, "node " + to_string(id) + " left the cluster");
     pb::Node now = *old;
-    now.set_state(pb::NODE_LEFT);
-    now.set_cordoned(false);
+    leave(now);
     vms_and_nodes.put_node(std::move(now));
   }
   show(*vms_and_nodes.inventory().find(id), answer);
+}
+
+/// A removed node that holds no lease has left with the change itself. One that may hold a lease
+/// leaves when that has ended: what it still runs is not free before.
+void machine::tables::forget_removed(const pb::ConfChange& change) {
+  for (const auto& c : change.changes()) {
+    const auto old = vms_and_nodes.node(node_id{c.node()});
+    if (c.op() != pb::CONF_REMOVE || !old || old->state() == pb::NODE_LEFT) continue;
+    pb::Node now = *old;
+    now.set_removed(true);
+    if (old->state() == pb::NODE_DOWN || old->state() == pb::NODE_JOINING) leave(now);
+    vms_and_nodes.put_node(std::move(now));
+  }
 }
 
 /// A configuration change that adds a node brings its address: the node is joining until it
@@ -154,7 +173,8 @@ void machine::tables::learn_address(const pb::ConfChange& change) {
   if (!old && vms_and_nodes.inventory().nodes.size() >= limits::nodes_max) return;
   pb::Node now;
   if (old && old->state() != pb::NODE_LEFT) now = *old;
-  if (old && now.address() == who.address()) return;
+  if (old && now.address() == who.address() && !now.removed()) return;
+  now.set_removed(false);
   now.set_id(id.value());
   now.set_address(who.address());
   vms_and_nodes.put_node(std::move(now));

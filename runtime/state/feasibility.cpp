@@ -54,9 +54,9 @@ objection of_kind(objection_kind kind) {
 bool check_identity(const request& r, const node_usage& n, collector& c) {
   if (r.names_no_node && c.add(of_kind(objection_kind::unnamed))) return true;
   if (r.pinned && n.id != r.pinned && c.add(of_kind(objection_kind::pinned))) return true;
-  if (n.facts->state() != pb::NODE_READY) {
+  if (n.facts->state() != pb::NODE_READY || n.facts->removed()) {
     objection o = of_kind(objection_kind::state);
-    o.state = n.facts->state();
+    o.state = n.facts->removed() ? pb::NODE_LEFT : n.facts->state();
     if (c.add(o)) return true;
   }
   return !has_backend(*n.facts, r.spec.backend()) && c.add(of_kind(objection_kind::backend));

@@ -56,8 +56,10 @@ void machine::tables::apply(const entry& e, applied_result& out) {
   out.answer->set_term(e.term.value());
   if (e.kind == entry_kind::conf) {
     pb::ConfChange change;
-    if (change.ParseFromArray(e.data.data(), static_cast<int>(e.data.size())))
+    if (change.ParseFromArray(e.data.data(), static_cast<int>(e.data.size()))) {
       learn_address(change);
+      forget_removed(change);
+    }
     out.answer->mutable_done();
   } else if (e.data.empty()) {
     out.answer->mutable_done();

@@ -56,6 +56,7 @@ struct machine::tables {
   void node_cordon(const pb::NodeCordon& cordon, pb::Answer& answer);
   void node_left(const pb::NodeLeft& left, pb::Answer& answer);
   void learn_address(const pb::ConfChange& change);
+  void forget_removed(const pb::ConfChange& change);
 
   // --- query.cpp
   void answer(const pb::Query& query, pb::Answer& out) const;

@@ -184,6 +184,21 @@ class Membership(Case):
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
         self.equal_states(cluster)
 
+    def test_a_node_that_is_down_and_then_removed_is_no_more_shown(self):
+        cluster = self.cluster(3)
+        gone = cluster.followers()[0]
+        gone.kill()
+
+        def states():
+            return {n["id"]: n["state"] for n in cluster.ok("node", "list")["nodes"]}
+
+        eventually("it is down", lambda: states()[gone.number] == "down")
+        cluster.ok("cluster", "remove", str(gone.number))
+        eventually("it has left", lambda: states().get(gone.number) == "left")
+        self.assertNotIn(gone.number, [n["id"] for n in cluster.ok("cluster", "status")["nodes"]])
+        gone.start()
+        self.assertEqual(gone.process.wait(30), 13)
+
     def test_a_removed_node_that_was_down_learns_it_when_it_comes_back(self):
         cluster = self.cluster(3)
         gone = cluster.followers()[0]

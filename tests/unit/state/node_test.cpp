@@ -215,6 +215,57 @@ TEST(conf_entry, updates_the_address_of_a_known_node_and_nothing_else) {
   EXPECT_EQ(f.node(3).capacity().vcpus(), 8);
 }
 
+std::string removing(std::uint64_t id) {
+  pb::ConfChange change;
+  auto& one = *change.add_changes();
+  one.set_op(pb::CONF_REMOVE);
+  one.set_node(id);
+  return change.SerializeAsString();
+}
+
+TEST(conf_entry, that_removes_a_node_without_a_lease_lets_it_leave) {
+  fixture f;
+  for (const std::uint64_t id : {1, 2, 3}) f.register_node(id);
+  f.create("web", 1);
+  f.node_down(1);
+  f.apply_bytes(joining(4, "10.0.0.4:7001"), entry_kind::conf);
+  f.apply_bytes(removing(1), entry_kind::conf);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_LEFT) << "nothing of it can run any more";
+  f.apply_bytes(removing(4), entry_kind::conf);
+  EXPECT_EQ(f.node(4).state(), pb::NODE_LEFT) << "nothing of it ever ran";
+  EXPECT_EQ(f.sm.inventory()->sums.nodes, 2U);
+  f.apply_bytes(removing(9), entry_kind::conf);
+}
+
+TEST(conf_entry, that_removes_a_living_node_waits_for_its_lease) {
+  fixture f;
+  for (const std::uint64_t id : {1, 2}) f.register_node(id);
+  f.create("web", 1);
+  f.apply_bytes(removing(1), entry_kind::conf);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
+  EXPECT_EQ(f.vm("web").node(), 1) << "it may run there until the lease has ended";
+  EXPECT_EQ(f.create("db").vm().node(), 2) << "and gets nothing new";
+  f.node_down(1);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_LEFT);
+  EXPECT_EQ(f.vm("web").node(), 0);
+  EXPECT_THAT(f.vm("web").reason(), HasSubstr("node 1 was removed"));
+  EXPECT_EQ(code_of(f.node_left(1)), errc::ok) << "the leader says so, too";
+}
+
+TEST(conf_entry, that_adds_a_removed_node_again_makes_it_an_ordinary_one) {
+  fixture f;
+  f.register_node(1);
+  f.apply_bytes(removing(1), entry_kind::conf);
+  auto again = fixture::node_of(1);
+  again.set_incarnation(2);
+  f.register_node(again);
+  EXPECT_TRUE(f.node(1).removed()) << "its process was started anew, which changes nothing";
+  f.apply_bytes(joining(1, f.node(1).address()), entry_kind::conf);
+  EXPECT_FALSE(f.node(1).removed());
+  f.node_down(1, 2);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_DOWN);
+}
+
 TEST(conf_entry, without_context_or_with_garbage_only_advances_the_index) {
   fixture f;
   f.apply_bytes("", entry_kind::conf);
