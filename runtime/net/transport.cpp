@@ -231,6 +231,7 @@ void transport::impl::dial(link& l) {
   auto fd = start_connect(where);
   if (!fd) {
     counters().closed[static_cast<std::size_t>(close_reason::connect_failed)].add();
+    note_unreachable(l);
     return schedule_retry(l);
   }
   connection_info about;
@@ -247,6 +248,7 @@ void transport::impl::dial(link& l) {
 
 void transport::impl::link_lost(link& l, close_reason reason) {
   if (l.via == nullptr) return;  // hung up on purpose
+  const bool reached = l.via->announced();
   l.via = nullptr;
   if (reason == close_reason::idle) {
     l.now = link::state::idle;
@@ -254,7 +256,13 @@ void transport::impl::link_lost(link& l, close_reason reason) {
   }
   // Refused: trying soon again does not help, but a person may repair it.
   if (reason == close_reason::refused) l.failures = std::max<std::uint32_t>(l.failures, 16);
+  if (!reached) note_unreachable(l);
   schedule_retry(l);
+}
+
+void transport::impl::note_unreachable(const link& l) {
+  if (l.failures == 0 && l.chan == channel::main && !stopping_)
+    handler_.on_unreachable(l.peer, peers_.at(l.peer).where());
 }
 
 void transport::impl::schedule_retry(link& l) {

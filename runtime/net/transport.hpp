@@ -71,6 +71,9 @@ class transport_handler {
   /// A peer refused this node's hello (wrong cluster, wrong node): worth a line in the log. The
   /// transport keeps trying, at the slowest back-off.
   virtual void on_refused(node_id /*peer*/, const error&) {}
+  /// The first attempt to reach a peer failed; the transport keeps trying. Not called for a peer
+  /// that was reached before: that one was lost.
+  virtual void on_unreachable(node_id /*peer*/, const address&) {}
 
  protected:
   ~transport_handler() = default;

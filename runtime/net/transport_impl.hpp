@@ -81,6 +81,7 @@ class transport::impl final : public io_handler, public turn_hook {
   [[nodiscard]] peer& peer_of(node_id id);
   void dial(link& l);
   void link_lost(link& l, close_reason reason);
+  void note_unreachable(const link& l);
   void schedule_retry(link& l);
   void hang_up(link& l, close_reason reason);
   void redial(peer& p);

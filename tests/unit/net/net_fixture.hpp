@@ -159,11 +159,15 @@ struct recorder final : transport_handler {
     disconnected.emplace_back(c, r);
   }
   void on_refused(node_id, const error& e) override { refusals.push_back(e); }
+  void on_unreachable(node_id id, const address& where) override {
+    unreachable.emplace_back(id, where);
+  }
 
   std::vector<received> got;
   std::vector<connection_info> connected;
   std::vector<std::pair<connection_info, close_reason>> disconnected;
   std::vector<error> refusals;
+  std::vector<std::pair<node_id, address>> unreachable;
   std::function<void(const connection_info&, const frame_ptr&)> on_each;
   int calls = 0;
 };

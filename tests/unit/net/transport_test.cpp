@@ -111,6 +111,7 @@ TEST(transport, a_lost_connection_is_dialled_again) {
   ASSERT_TRUE(run_until(t.l, [&] { return !t.a.net.connected(node_id{2}); }));
   ASSERT_TRUE(run_until(
       t.l, [&] { return t.a.net.connected(node_id{2}) && t.b.net.connected(node_id{1}); }));
+  EXPECT_TRUE(t.a.seen.unreachable.empty()) << "it was lost, which is another matter";
 }
 
 TEST(transport, a_peer_that_starts_later_is_found) {
@@ -121,6 +122,8 @@ TEST(transport, a_peer_that_starts_later_is_found) {
   later.reset();
   a.net.set_peer(node_id{2}, where);
   ASSERT_TRUE(run_until(l, [&] { return a.closed(close_reason::connect_failed) >= 3; }));
+  ASSERT_EQ(a.seen.unreachable.size(), 1u) << "told once, not at every attempt";
+  EXPECT_EQ(a.seen.unreachable[0], (std::pair{node_id{2}, where}));
   EXPECT_FALSE(
       a.net.send_to(node_id{2}, channel::main, make_frame(frame_kind::raft, priority::high, "x")) &&
       a.net.connected(node_id{2}));
