@@ -12,7 +12,6 @@
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include <caf/actor_registry.hpp>
@@ -38,6 +37,7 @@
 #include "messages/cluster.pb.h"
 #include "metrics/exposer.hpp"
 #include "runtime/base/fault.hpp"
+#include "runtime/base/stop_signals.hpp"
 #include "runtime/net/loop.hpp"
 #include "runtime/net/transport.hpp"
 #include "runtime/repl/shell.hpp"
@@ -48,9 +48,12 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::uint64_t ms_ns = 1'000'000;
+constexpr auto stop_max = 9s;  // of the 10 s that a stop is promised to take at most
 
-void print_event(const nlohmann::json& event) {
-  const auto line = event.dump() + "\n";
+/// Members in the order of the documentation; text that is not UTF-8 (a path) is no reason to fail.
+void print_event(const nlohmann::ordered_json& event) {
+  const auto line =
+      event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   // One write: lines of two threads never mix.
   (void)!::write(STDOUT_FILENO, line.data(), line.size());
 }
@@ -63,7 +66,9 @@ void print_event(const nlohmann::json& event) {
 }
 
 void start_logging(const std::string& level) {
-  auto logger = spdlog::stderr_color_mt("blixard");
+  const bool plain = std::getenv("NO_COLOR") != nullptr;
+  auto logger = spdlog::stderr_color_mt(
+      "blixard", plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
   spdlog::set_default_logger(std::move(logger));
   spdlog::set_level(spdlog::level::from_str(level));
@@ -123,25 +128,39 @@ class bridge final : public net::transport_handler {
     caf::anon_send(to_.router, actors::inbound{from.id, from.node, {frames.begin(), frames.end()}});
   }
   void on_connected(const net::connection_info& c) override {
-    if (c.node && c.outgoing) spdlog::info("connected to node {}", c.node.value());
+    if (c.node && c.outgoing)
+      spdlog::log(level_of(c), "connected to node {}{}", c.node.value(), name_of(c.chan));
   }
   void on_disconnected(const net::connection_info& c, net::close_reason why) override {
+    // What this node closed itself was not lost.
+    const bool ours = why == net::close_reason::idle || why == net::close_reason::local ||
+                      why == net::close_reason::replaced;
     if (c.node && c.outgoing)
-      spdlog::info("lost the connection to node {}: {}", c.node.value(), net::to_string(why));
+      spdlog::log(ours ? spdlog::level::debug : level_of(c), "{} the connection to node {}{}: {}",
+                  ours ? "closed" : "lost", c.node.value(), name_of(c.chan), net::to_string(why));
     if (c.chan == net::channel::main)
       caf::anon_send(to_.router, actors::connection_closed{c.id, c.node});
   }
   void on_refused(node_id peer, const error& e) override {
     spdlog::warn("node {} refused the connection: {}", peer.value(), e.message);
   }
+  void on_unreachable(node_id peer, const net::address& where) override {
+    spdlog::info("node {} cannot be reached at {} yet", peer.value(), where.to_string());
+  }
 
  private:
+  /// Connections for bulk come and go with what there is to send.
+  static spdlog::level::level_enum level_of(const net::connection_info& c) {
+    return c.chan == net::channel::main ? spdlog::level::info : spdlog::level::debug;
+  }
+  static const char* name_of(net::channel c) { return c == net::channel::main ? "" : " (bulk)"; }
+
   const actors::links& to_;
 };
 
 class node {
  public:
-  explicit node(const node_config& config) : config_(config) {}
+  node(const node_config& config, stop_signals& signals) : config_(config), signals_(signals) {}
 
   int run();
 
@@ -160,6 +179,7 @@ class node {
   [[nodiscard]] metrics::readiness readiness() const;
 
   const node_config& config_;
+  stop_signals& signals_;
   node_disk disk_;
   std::string advertise_;
   net::address bound_;
@@ -187,7 +207,6 @@ class node {
   actors::repl_actor repl_;
   std::thread loop_thread_;
   std::thread wal_thread_;
-  sigset_t signals_{};
 };
 
 start_result<void> node::open() {
@@ -390,18 +409,14 @@ int node::wait_for_stop() {
     repl::mailbox_port port{[this](const repl::request& r, repl::mailbox_port::answer_fn done) {
       caf::anon_send(repl_, actors::repl_request{r, std::move(done)});
     }};
-    // A signal ends the shell: it is seen here and taken, so that only a second one is abrupt.
-    const int signals = signalfd(-1, &signals_, SFD_NONBLOCK | SFD_CLOEXEC);
     repl::shell_options options;
-    options.stop_fd = signals;
+    options.stop_fd = signals_.fd();  // a signal ends the shell, too
     const int code = repl::run_shell(port, options);
-    signalfd_siginfo info{};
-    const bool told_to_stop = read(signals, &info, sizeof info) == sizeof info;
-    close(signals);
-    return told_to_stop ? 0 : code;
+    if (signals_.told()) return 0;
+    signals_.tell();
+    return code;
   }
-  int signal = 0;
-  sigwait(&signals_, &signal);
+  signals_.wait();
   spdlog::info("stopping");
   return 0;
 }
@@ -415,12 +430,6 @@ std::thread run_loop(net::loop& loop, const char* name) {
 }
 
 void node::stop() {
-  // A second signal ends the process at once; what was acknowledged is on the disk.
-  std::thread([set = signals_] {
-    int signal = 0;
-    sigwait(&set, &signal);
-    _exit(0);
-  }).detach();
   caf::anon_send(links_.router, actors::stop_atom::value);
   caf::anon_send(links_.raft, actors::stop_atom::value);
   for (int i = 0; i < 100 && flags_->is_leader() && flags_->cluster_size() > 1; ++i)
@@ -455,13 +464,8 @@ void node::stop() {
 }
 
 int node::run() {
-  start_logging(config_.log_level);
   prctl(PR_SET_TIMERSLACK, 1);
   signal(SIGPIPE, SIG_IGN);
-  sigemptyset(&signals_);
-  sigaddset(&signals_, SIGTERM);
-  sigaddset(&signals_, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   if (fault::compiled_in) {
     if (auto armed = fault::arm_from_environment(config_.seed); !armed) {
       print_event({{"event", "fatal"}, {"code", 3}, {"error", armed.error()}});
@@ -490,6 +494,7 @@ int node::run() {
   start_timers();
   loop_thread_ = run_loop(*loop_, "blixard-io");
   wal_thread_ = run_loop(*wal_loop_, "blixard-wal");
+  signals_.serving();
   announce();
   const auto code = wait_for_stop();
   stop();
@@ -499,7 +504,9 @@ int node::run() {
 }  // namespace
 
 int run_node(const node_config& config) {
-  const auto n = std::make_unique<node>(config);
+  start_logging(config.log_level);
+  stop_signals signals(stop_max, [](const char* why) { spdlog::info("{}", why); });
+  const auto n = std::make_unique<node>(config, signals);
   return n->run();
 }
 

@@ -5,6 +5,7 @@ Needs BLIXARD_BIN. Times are bounded generously: nothing here measures speed.
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -386,6 +387,30 @@ class NodeFlags(unittest.TestCase):
             self.assertEqual((code, json.loads(out)["code"]), (5, 5), err)
         finally:
             node.stop()
+
+    def test_a_folder_for_a_file_of_settings_and_a_path_that_is_no_text_are_errors(self):
+        code, out, err = self.node("--config", "/tmp")
+        self.assertEqual((code, json.loads(out)["code"]), (3, 3))
+        self.assertIn("/tmp: Is a directory", err)
+        code, out, _ = run("node", "--id", "1", "--data-dir", b"/proc/\xff", "--bind", "127.0.0.1:0",
+                           "--metrics", "127.0.0.1:0", "--bootstrap")
+        event = json.loads(out)
+        self.assertEqual((code, event["event"], event["code"]), (12, "fatal", 12))
+        self.assertIn("/proc/\ufffd", event["error"])
+
+    def test_a_node_that_waits_to_be_admitted_can_be_told_to_stop(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with tempfile.TemporaryDirectory() as d, subprocess.Popen(
+                    [BIN, "node", "--id", "2", "--data-dir", d, "--bind", "127.0.0.1:0", "--metrics",
+                     "127.0.0.1:0", "--join", f"127.0.0.1:{free_port()}"],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+                for line in waiting.stderr:
+                    if "not admitted yet" in line:
+                        break
+                waiting.send_signal(number)
+                # On its own it gives up after a minute, with exit code 3.
+                self.assertEqual(waiting.wait(PATIENCE), 0)
+                self.assertEqual(waiting.stdout.read(), "")
 
     def test_help_and_version(self):
         for words in (["--help"], ["node", "--help"], ["ctl", "--help"], ["repl", "--help"],

@@ -83,7 +83,7 @@ def _is_stopped(stat):
 def run(*words, stdin=None, env=None, timeout=PATIENCE):
     """Runs the binary to its end: (exit code, stdout, stderr)."""
     done = subprocess.run([BIN, *words], input=stdin, capture_output=True, text=True,
-                          timeout=timeout, env={**os.environ, **(env or {})},
+                          errors="replace", timeout=timeout, env={**os.environ, **(env or {})},
                           stdin=subprocess.DEVNULL if stdin is None else None)
     return done.returncode, done.stdout, done.stderr
 
