@@ -120,6 +120,8 @@ void cache::complete(const complete_answer& request) {
     const auto& vm = *request.explain;
     *a.mutable_decision() = decide(*request.inventory, vm.spec(),
                                    {.avoid = state::gave_up(vm), .resident = node_id{vm.node()}});
+    // Where it is, if it is anywhere; the candidates tell where it would go now.
+    if (vm.node() != 0) a.mutable_decision()->set_node(vm.node());
   } else {
     const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
     if (summary) *a.mutable_status()->mutable_summary() = *summary;

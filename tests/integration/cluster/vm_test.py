@@ -134,6 +134,14 @@ class Vms(Case):
             self.assertIn("memory", reasons[3])
         self.assertEqual(self.create(cluster, "pinned", "--node", "1")["node"], 1)
 
+    def test_explain_tells_where_a_vm_is_even_if_another_node_would_be_better_now(self):
+        cluster = self.cluster(2)
+        vm = self.create(cluster, "web")
+        self.create(cluster, "crowd", "--node", str(vm["node"]))
+        told = cluster.ok("vm", "explain", "web")
+        self.assertEqual(told["node"], vm["node"])
+        self.assertNotEqual(told["candidates"][0]["node"], vm["node"])
+
     def test_vms_are_spread_and_a_group_keeps_its_members_apart(self):
         cluster = self.cluster(3)
         nodes = {self.create(cluster, f"db{i}", "--anti-affinity", "db")["node"] for i in range(3)}
