@@ -220,6 +220,7 @@ void write_body(const message& m, const contexts& known, json& out) {
       out["prev"] = position(m.log_term, m.log_index);
       out["entries"] = to_json(m.entries);
       out["commit"] = m.commit.value();
+      if (m.notice) out["x"] = "notice";
       return;
     case message_type::append_resp:
       write_append_response(m, out);
@@ -350,7 +351,8 @@ config read_config(node_id id, const json& from) {
   c.max_committed_bytes = number(f, "max_committed_bytes");
   c.max_uncommitted_bytes = number(f, "max_uncommitted_bytes");
   c.step_down_on_removal = flag(f, "step_down_on_removal");
-  // Without async_persist the driver persists an output before it applies it: nothing is left to hold.
+  // Without async_persist the driver persists an output before it applies it: nothing is left to
+  // hold.
   c.commit_persisted = flag(f, "async_persist");
   return c;
 }
@@ -396,6 +398,7 @@ void read_body(const json& from, contexts& known, message& m) {
       std::tie(m.log_term, m.log_index) = read_position(from, "prev");
       m.entries = read_entries(part(from, "entries"));
       m.commit = log_index{number(from, "commit")};
+      m.notice = string(from, "x") == "notice";
       return;
     case message_type::append_resp:
       read_append_response(from, m);

@@ -39,7 +39,8 @@ enum class m : std::uint32_t {
   snapshot_total,
   snapshot_data,
   nonce,
-  repair
+  repair,
+  notice
 };
 constexpr std::uint32_t no(m field) noexcept { return static_cast<std::uint32_t>(field); }
 
@@ -200,6 +201,7 @@ void each_scalar(const message& msg, const Visit& visit) {
   visit(no(m::target), msg.target.value());
   visit(no(m::nonce), msg.nonce);
   visit(no(m::repair), msg.repair);
+  visit(no(m::notice), std::uint64_t{msg.notice});
 }
 
 std::size_t scalars_size(const message& msg) {
@@ -353,6 +355,9 @@ bool read_scalar(reader& r, message& msg) {
       return true;
     case m::repair:
       msg.repair = r.varint();
+      return true;
+    case m::notice:
+      msg.notice = r.varint() != 0;
       return true;
     case m::entries:
     case m::snapshot:

@@ -150,6 +150,10 @@ class core {
     std::uint64_t at = 0;
   };
 
+  // What an append is for: its entries, to learn whether earlier ones arrived, or to tell the
+  // commit index alone, which needs no answer.
+  enum class carries : std::uint8_t { entries, question, notice };
+
   // core.cpp: start, time, dispatch
   void load(const disk_state& disk, log_index applied);
   void tick_leader();
@@ -213,7 +217,7 @@ class core {
   void maybe_commit();
   void replicate();
   void replicate_to(progress& p);
-  std::uint64_t send_append(progress& p, bool with_entries);
+  std::uint64_t send_append(progress& p, carries what);
   void send_snapshot(progress& p);
 
   // core_read.cpp

@@ -79,12 +79,9 @@ tl::expected<void, refusal> core::on_append(message& m) {
     return {};
   }
   const log_index last_new = store_entries(m);
-  const log_index before = commit_;
   commit_to(std::min(m.commit, last_new));
-  // An append that brings a newer commit index and nothing else tells the leader nothing when it is
-  // answered. Should the answer to an earlier one be lost, it asks again, and that brings no news.
-  const bool notice = m.entries.empty() && commit_ > before && last_new <= agreed_;
-  if (!notice || recovering()) agree_with(m.from, last_new);
+  // To answer a notice would tell the leader nothing that it was not told.
+  if (!m.notice || last_new > agreed_ || recovering()) agree_with(m.from, last_new);
   return {};
 }
 
@@ -254,23 +251,23 @@ void core::replicate_to(progress& p) {
     case progress_state::snapshot:
       return;
     case progress_state::probe:
-      if (!p.probe_sent) send_append(p, true);
+      if (!p.probe_sent) send_append(p, carries::entries);
       return;
     case progress_state::replicate:
       break;
   }
   const log_index before = p.next;
   while (p.state == progress_state::replicate && p.next <= log_.last() && !p.window.full())
-    send_append(p, true);
+    send_append(p, carries::entries);
   // Nothing to send, or no room: the commit index still gets through, and a lost append is noticed.
   const bool lost_maybe = p.ping && p.match.next() < p.next;
   if (p.state == progress_state::replicate && p.next == before &&
       (lost_maybe || p.commit_sent < commit_))
-    send_append(p, false);
+    send_append(p, lost_maybe ? carries::question : carries::notice);
   p.ping = false;
 }
 
-std::uint64_t core::send_append(progress& p, bool with_entries) {
+std::uint64_t core::send_append(progress& p, carries what) {
   const log_index previous = p.next.prev();
   if (!log_.knows_term(previous)) {
     send_snapshot(p);
@@ -280,10 +277,11 @@ std::uint64_t core::send_append(progress& p, bool with_entries) {
   m.log_index = previous;
   m.log_term = log_.term_at(previous);
   m.commit = commit_;
+  m.notice = what == carries::notice;
   p.commit_sent = commit_;
   repeat_repair(p, m);
   std::uint64_t bytes = 0;
-  if (with_entries && p.next <= log_.last()) {
+  if (what == carries::entries && p.next <= log_.last()) {
     m.entries = spare_entries();
     bytes = log_.copy(p.next, log_.last(), config_.max_msg_bytes, m.entries);
   }

@@ -78,6 +78,7 @@ struct message {
   blixard::log_index rejected;  // append_resp with reject: `log_index` of the refused append
   bool reject = false;          // vote_resp, prevote_resp, append_resp
   bool force = false;           // vote, prevote: by leader transfer, disregards leases
+  bool notice = false;          // append: brings a commit index only, needs no answer
   /// heartbeat, heartbeat_resp: the leader's read round (0 none). read_index, read_index_resp: the
   /// asker's context.
   std::uint64_t context = 0;

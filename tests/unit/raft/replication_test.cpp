@@ -96,7 +96,7 @@ TEST(replication, a_state_machine_that_outlives_the_process_waits_for_this_disk)
   EXPECT_EQ(c.texts(1), std::vector<std::string>{"x"});
 }
 
-TEST(replication, a_commit_index_that_comes_alone_is_not_answered) {
+TEST(replication, a_notice_of_a_commit_index_is_not_answered_and_a_question_is) {
   cluster c(plain());
   c.isolate(3);
   const auto answers_to = [&](message m) {
@@ -105,16 +105,17 @@ TEST(replication, a_commit_index_that_comes_alone_is_not_answered) {
     c.drain(2);
     return count(c, message_type::append_resp, 1) - before;
   };
-  const auto commit = [](std::uint64_t index) {
-    return append_from(1, 2, term{2}, log_index{3}, term{2}, {}, log_index{index});
+  const auto commit = [](std::uint64_t index, bool notice) {
+    message m = append_from(1, 2, term{2}, log_index{3}, term{2}, {}, log_index{index});
+    m.notice = notice;
+    return m;
   };
   EXPECT_EQ(answers_to(append_from(1, 2, term{2}, log_index{1}, term{1}, {make(2, 2), make(2, 3)})),
             1u);
-  EXPECT_EQ(answers_to(commit(2)), 0u);
-  EXPECT_EQ(answers_to(commit(3)), 0u);
+  EXPECT_EQ(answers_to(commit(2, true)), 0u);
+  EXPECT_EQ(answers_to(commit(3, true)), 0u);
   EXPECT_EQ(c.at(2).commit(), log_index{3});
-  // The same again brings no news: the leader has had no answer, and asks.
-  EXPECT_EQ(answers_to(commit(3)), 1u);
+  EXPECT_EQ(answers_to(commit(3, false)), 1u);
 }
 
 TEST(replication, proposals_form_one_append_when_output_is_taken) {
