@@ -271,6 +271,7 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using sync_atom = caf::atom_constant<caf::atom("sync")>;
 using drain_atom = caf::atom_constant<caf::atom("drain")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
+using repaired_atom = caf::atom_constant<caf::atom("repaired")>;
 
 }  // namespace blixard::actors
 

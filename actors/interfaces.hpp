@@ -93,7 +93,9 @@ using wal_actor = caf::typed_actor<
     // A snapshot of our own state machine: stored, then reported to raft.
     caf::reacts_to<store_snapshot>,
     // Drop segments that a durable snapshot covers.
-    caf::reacts_to<compact_request>>;
+    caf::reacts_to<compact_request>,
+    // From raft: what a damaged log had lost is back and durable; the damage may be forgotten.
+    caf::reacts_to<repaired_atom>>;
 
 /// NODE-STATE: applies committed entries, answers queries, tells the others what changed.
 using state_actor =

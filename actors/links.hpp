@@ -33,6 +33,7 @@ struct raft_view {
   blixard::term term;
   log_index commit;
   conf_state conf;
+  bool recovering = false;               // this node's log is being repaired
   std::vector<raft::peer_status> peers;  // on the leader only
 };
 

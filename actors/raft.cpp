@@ -79,7 +79,9 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
-      metrics_(*facts.registry) {}
+      metrics_(*facts.registry) {
+  metrics_.recovering.set(core_.recovering());
+}
 
 raft_driver::behavior_type raft_driver::make_behavior() {
   return {
@@ -230,6 +232,7 @@ void raft_driver::on_tick() {
     declare_down();
     publish_view();
     persist_late();
+    watch_repair();
     if (transfer_.target && now() > transfer_.until_ns) {
       answer(transfer_.from, make_error(errc::timeout, "leadership was not taken over in time",
                                         "see `cluster status` for who leads"));
@@ -281,6 +284,7 @@ void raft_driver::hand_out(raft::output& out) {
     send(to_.state, install_snapshot{*out.snapshot});
   }
   if (!out.committed.empty()) hand_committed(out);
+  if (out.repaired) log_is_repaired();
   send_messages(out);
   finish_reads(out);
   if (out.conf) {
@@ -483,6 +487,7 @@ void raft_driver::publish_view() {
   view->term = core_.current_term();
   view->commit = core_.commit();
   view->conf = core_.configuration();
+  view->recovering = core_.recovering();
   if (core_.is_leader()) {
     view->peers = core_.status().peers;
     const auto last = last_.value();

@@ -111,6 +111,10 @@ class raft_driver final : public hosted<raft_actor::base> {
   void queue_frame(raft::message& m);
   [[nodiscard]] std::uint64_t now() const noexcept;
 
+  // raft_repair.cpp
+  void log_is_repaired();
+  void watch_repair();
+
   // raft_snapshot.cpp
   void start_snapshot_to(raft::message& m);
   void pump_snapshots();
@@ -143,6 +147,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   bool flush_scheduled_ = false;
   bool stopping_ = false;
   bool disk_full_ = false;
+  std::uint64_t beyond_repair_ns_ = 0;  // since when nobody can repair this log; 0: somebody can
   std::uint64_t ticks_ = 0;
   node_id known_leader_;
   blixard::term known_term_;

@@ -120,7 +120,11 @@ void raft_driver::transfer(const origin& from, node_id target) {
     answer(from, make_error(errc::conflict, "leadership is being handed over already"));
     return;
   }
-  if (const auto r = core_.transfer(target); !r) {
+  if (const auto r = core_.transfer(target); !r && r.error() == raft::refusal::dropped) {
+    answer(from, make_error(errc::invalid_state, "node " + to_string(target) + " is recovering",
+                            "see `cluster status`"));
+    return;
+  } else if (!r) {
     answer(from, make_error(errc::not_found,
                             "node " + to_string(target) + " is not a voter of this cluster",
                             "see `cluster status`"));
@@ -134,7 +138,7 @@ void raft_driver::promote_learners() {
   const auto commit = core_.commit().value();
   for (const auto& p : core_.status().peers) {
     if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
-    if (p.match.value() + promote_lag_entries < commit) continue;
+    if (p.recovering || p.match.value() + promote_lag_entries < commit) continue;
     if (last_conf_proposed_ > applied_) return;  // one change at a time
     raft::conf_change change;
     change.changes.push_back({raft::conf_op::voter, p.id});
@@ -199,8 +203,8 @@ void raft_driver::declare_down() {
 
 // A node that was removed while it was down campaigns for ever: the others tell it, now and then.
 void raft_driver::tell_removed(node_id node) {
-  if (!node || applied_ < last_conf_handed_ || core_.configuration().voters.empty() ||
-      leases_.knows(node))
+  if (!node || core_.recovering() || applied_ < last_conf_handed_ ||
+      core_.configuration().voters.empty() || leases_.knows(node))
     return;
   auto& last = told_at_ns_[node];
   if (last != 0 && now() - last < notice_every_ns) return;
@@ -243,7 +247,7 @@ void raft_driver::hand_over() {
   node_id best;
   log_index match;
   for (const auto& p : core_.status().peers) {
-    if (p.id == core_.id() || p.learner || !p.recent_active) continue;
+    if (p.id == core_.id() || p.learner || p.recovering || !p.recent_active) continue;
     if (!best || p.match > match) {
       best = p.id;
       match = p.match;

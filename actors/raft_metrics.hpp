@@ -22,6 +22,7 @@ struct raft_metrics {
         pending(r.gauge<metric::raft_proposals_pending>()),
         voters(r.gauge<metric::raft_members>(metrics::member_kind::voter)),
         learners(r.gauge<metric::raft_members>(metrics::member_kind::learner)),
+        recovering(r.gauge<metric::raft_recovering>()),
         leader_changes(r.counter<metric::raft_leader_changes>()),
         elections(r.counter<metric::raft_elections>()),
         applied_proposals(r.counter<metric::raft_proposals>(outcome::applied)),
@@ -29,6 +30,7 @@ struct raft_metrics {
         unknown(r.counter<metric::raft_proposals>(outcome::unknown)),
         read_rounds(r.counter<metric::raft_read_rounds>()),
         reads(r.counter<metric::raft_reads>(metrics::read_kind::read_index)),
+        repairs(r.counter<metric::raft_repairs>()),
         snapshots_taken(r.counter<metric::raft_snapshots>(event::taken)),
         snapshots_sent(r.counter<metric::raft_snapshots>(event::sent)),
         snapshots_installed(r.counter<metric::raft_snapshots>(event::installed)),
@@ -49,10 +51,10 @@ struct raft_metrics {
   }
 
   metrics::gauge term, is_leader, has_leader, leader, commit, applied, last, pending, voters,
-      learners;
+      learners, recovering;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
-      reads, snapshots_taken, snapshots_sent, snapshots_installed, persist_waits, payload_copies,
-      invalid;
+      reads, repairs, snapshots_taken, snapshots_sent, snapshots_installed, persist_waits,
+      payload_copies, invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

@@ -68,10 +68,11 @@ void raft_driver::pump_snapshots() {
 
 void raft_driver::receive_chunk(raft::decoded_message& d) {
   const auto& meta = *d.msg.snapshot;
-  // Judged before memory is taken for it: what the core would refuse, and sizes that cannot be.
+  // Judged before memory is taken for it: what the core would refuse, and sizes that cannot be. A
+  // damaged log may have forgotten who the members are.
   const auto& conf = core_.configuration();
-  const bool strange =
-      conf.contains(core_.id()) && !conf.contains(d.msg.from) && !leases_.knows(d.msg.from);
+  const bool strange = conf.contains(core_.id()) && !conf.contains(d.msg.from) &&
+                       !leases_.knows(d.msg.from) && !core_.recovering();
   if (d.msg.term < core_.current_term() || strange || d.chunk.total > limits::snapshot_max_bytes ||
       d.chunk.offset > d.chunk.total || d.chunk.data.size() > d.chunk.total - d.chunk.offset) {
     metrics_.invalid.add();

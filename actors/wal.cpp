@@ -34,6 +34,7 @@ wal::behavior_type wal::make_behavior() {
       [this](sync_atom) { write_and_sync(); },
       [this](store_snapshot& request) { store_snapshot_of(request); },
       [this](const compact_request& request) { compact(request); },
+      [this](repaired_atom) { forget_damage(); },
   };
 }
 
@@ -137,6 +138,12 @@ void wal::store_snapshot_of(store_snapshot& request) {
     request.snap.index = {};
   }
   send(to_.raft, snapshot_stored{std::move(request.snap)});
+}
+
+// Where there is no space for it the next start repairs once more, which does no harm.
+void wal::forget_damage() {
+  if (auto r = disk_->repaired(); !r && r.error().code != storage::storage_errc::no_space)
+    (void)check(r);
 }
 
 void wal::compact(const compact_request& request) {

@@ -31,6 +31,7 @@ class wal final : public hosted<wal_actor::base> {
   void write_and_sync();
   void store_snapshot_of(store_snapshot& request);
   void compact(const compact_request& request);
+  void forget_damage();
   void wait_for_space();
   [[nodiscard]] bool check(const storage::result<void>& r);
   void account(std::uint64_t sync_ns, std::size_t entries);

@@ -100,7 +100,7 @@ class system_config : public caf::actor_system_config {
   }
 };
 
-raft::config core_config(const node_config& c) {
+raft::config core_config(const node_config& c, std::uint64_t repair) {
   const auto ticks = [&](std::uint32_t ms) {
     return std::max(1U, (ms + c.tick_ms - 1) / c.tick_ms);
   };
@@ -115,6 +115,7 @@ raft::config core_config(const node_config& c) {
   out.max_msg_bytes = limits::append_max_bytes;
   out.max_committed_bytes = 4 * limits::append_max_bytes;
   out.max_uncommitted_bytes = limits::uncommitted_max_bytes;
+  out.repair = repair;
   out.forward = false;  // the router forwards whole requests
   return out;
 }
@@ -285,6 +286,8 @@ metrics::readiness node::readiness() const {
   const auto now_ns = net::monotonic_ns();
   const auto s = flags_->read();
   if (s.raft.cluster_size == 0) r.reasons.emplace_back("not a member of a cluster yet");
+  if (const auto view = facts_.raft.load(); view && view->recovering)
+    r.reasons.emplace_back("the damaged log is being repaired");
   if (!s.raft.leader)
     r.reasons.emplace_back("no leader is known");
   else if (now_ns - std::min(now_ns, s.raft.leader_contact_ns) > config_.election_max_ms * ms_ns)
@@ -368,7 +371,7 @@ void node::spawn() {
                            .snapshot_entries = config_.snapshot_entries,
                            .advertise = advertise_,
                            .fatal = fatal},
-      core_config(config_), disk_.raft, applied);
+      core_config(config_, disk_.repair), disk_.raft, applied);
   links_.wal = actors::spawn_hosted<actors::wal>(sys, *wal_host_, links_, facts_,
                                                  std::move(disk_.store), fatal);
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
@@ -399,6 +402,7 @@ void node::announce() {
                {"last_index", disk_.last_index.value()},
                {"term", std::max(disk_.raft.hard.term, disk_.last_term).value()},
                {"wal_truncated_bytes", disk_.truncated_bytes},
+               {"recovering", disk_.repair != 0},
                {"fault_points", fault::compiled_in},
                {"version", version}});
 }

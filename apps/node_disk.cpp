@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "actors/frames.hpp"
 #include "messages/cluster.pb.h"
 #include "runtime/net/client.hpp"
+#include "runtime/raft/codec.hpp"
 
 namespace blixard::apps {
 namespace {
@@ -49,6 +51,41 @@ start_result<void> bootstrap(const node_config& config, node_disk& disk) {
   disk.last_term = first.term;
   disk.raft.snapshot = std::make_shared<const snapshot>(std::move(first));
   spdlog::info("made a new cluster {:016x}", disk.cluster.value());
+  return {};
+}
+
+// Somebody else is or was a member: by the addresses last known, or by what is left of the log.
+bool knows_others(const node_config& config, const storage::recovery& found) {
+  const auto is_other = [&](node_id id) { return id != config.id; };
+  if (std::ranges::any_of(load_peers(config.data_dir), is_other, &actors::member_address::id) ||
+      std::ranges::any_of(found.snap.conf.voters, is_other))
+    return true;
+  return std::ranges::any_of(found.entries, [&](const entry& e) {
+    if (e.kind != entry_kind::conf) return false;
+    const auto change = raft::decode_conf_change(e.data);
+    return change &&
+           std::ranges::any_of(change->changes, is_other, &raft::conf_change::single::node);
+  });
+}
+
+// A damaged log is the peers' to repair. Where they cannot, nothing is touched, so that a copy of
+// the damaged file can still take its place.
+start_result<void> accept_damage(const node_config& config, storage::store::opened& opened) {
+  const auto& found = opened.found;
+  const auto what = fmt::format("{} is damaged at offset {}: {}", found.corrupt->file,
+                                found.corrupt->offset, found.corrupt->what);
+  if (!found.corrupt->repairable)
+    return fail(exit_code::corruption,
+                what +
+                    ". Remove this node from the cluster and let it join again with an empty "
+                    "data directory");
+  if (found.owner.cluster.value() == 0 || !knows_others(config, found))
+    return fail(exit_code::corruption,
+                what +
+                    ". No other member is known that could repair it: restore the file from a "
+                    "copy of the disk");
+  spdlog::error("{}. Until the other members have repaired it, this node does not vote", what);
+  if (auto r = opened.disk->accept_damage(); !r) return fail(r.error());
   return {};
 }
 
@@ -102,16 +139,14 @@ start_result<node_disk> open_disk(const node_config& config) {
   auto& found = opened->found;
   for (const auto& w : found.warnings) spdlog::warn("{}", w);
   if (found.corrupt)
-    return fail(exit_code::corruption,
-                fmt::format("{} is damaged at offset {}: {}. Remove this node from the cluster and "
-                            "let it join again with an empty data directory",
-                            found.corrupt->file, found.corrupt->offset, found.corrupt->what));
+    if (auto r = accept_damage(config, *opened); !r) return tl::unexpected(r.error());
   node_disk disk{.files = std::move(files),
                  .store = std::move(opened->disk),
                  .cluster = found.owner.cluster,
                  .last_index = found.last_index,
                  .last_term = found.last_term,
-                 .truncated_bytes = found.truncated_bytes};
+                 .truncated_bytes = found.truncated_bytes,
+                 .repair = found.corrupt || found.repair_to ? random_id() : 0};
   disk.raft.hard = found.hard;
   disk.raft.entries = std::move(found.entries);
   if (!found.snap.empty()) {

@@ -34,10 +34,14 @@ struct node_disk {
   log_index last_index;
   blixard::term last_term;
   std::uint64_t truncated_bytes = 0;
+  std::uint64_t repair =
+      0;  // not 0: the log is damaged, the peers repair it (raft::config::repair)
 };
 
 /// Opens config.data_dir. A fresh directory with --bootstrap becomes a cluster of one: a snapshot
-/// at index 1, term 1, whose configuration is this node.
+/// at index 1, term 1, whose configuration is this node. A damaged log is repairable where other
+/// members are known; else, and where term and vote are lost, that is exit code 10 and the
+/// directory stays as it is.
 [[nodiscard]] start_result<node_disk> open_disk(const node_config& config);
 
 /// The members' addresses as last known, in `peers.json`: a hint for a restart, so that a node

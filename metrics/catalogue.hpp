@@ -103,6 +103,8 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
   X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration.") \
+  X(raft_recovering, "blixard_raft_recovering", gauge, none, "1 while this node's damaged log is being repaired by its peers: it does not vote or count, else 0.") \
+  X(raft_repairs, "blixard_raft_repairs_total", counter, none, "Repairs of this node's damaged log that were completed.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \
   X(raft_payload_copies, "blixard_raft_payload_copies_total", counter, none, "Entry payloads copied into a buffer of their own, because little arrived with them.") \
   /* --- wal: written by the WAL's thread */ \

@@ -191,10 +191,10 @@ void core::tick_leader() {
 tl::expected<void, refusal> core::step(message&& m) {
   if (m.to != config_.id || m.from == config_.id || !m.from || !is_well_formed(m))
     return tl::unexpected(refusal::invalid);
+  note_damage(m);
   if (is_response(m.type) && tracker_.find(m.from) == nullptr)
     return tl::unexpected(refusal::unknown_peer);
   learn_commit(m);
-  note_damage(m);
   if (carries_term(m.type) && !settle_term(m)) return {};
   return dispatch(m);
 }

@@ -193,6 +193,7 @@ class core {
   void learn_repair_target(const message& m);
   [[nodiscard]] log_index known_to_agree() const noexcept;
   void finish_repair();
+  [[nodiscard]] conf_state newest_known_conf() const;
   void ask_for_damage();
   void note_damage(const message& m);
   void track_repair(progress& p, std::uint64_t repair);

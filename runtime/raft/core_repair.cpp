@@ -20,6 +20,8 @@
 //      |--- acknowledges 97, no repair ---------->|  we count again
 #include <algorithm>
 
+#include "runtime/raft/codec.hpp"
+#include "runtime/raft/confchange.hpp"
 #include "runtime/raft/core.hpp"
 
 namespace blixard::raft {
@@ -43,12 +45,28 @@ void core::finish_repair() {
   acknowledge(lead_, agreed_);
 }
 
+// The configuration at the end of what is left of the log, committed or not: whoever may be a voter
+// is asked. The one that is in force is as old as the snapshot.
+conf_state core::newest_known_conf() const {
+  conf_state conf = tracker_.conf();
+  for (const log_index at : log_.confs(applied_, log_.last()))
+    if (const auto change = decode_conf_change(log_.at(at).data))
+      if (auto next = apply_change(conf, *change)) conf = std::move(*next);
+  return conf;
+}
+
 // Nobody leads. A question that nobody grants: its answers say who else is damaged.
 void core::ask_for_damage() {
   lead_ = {};
   election_elapsed_ = 0;
   election_timeout_ = draw_timeout();
-  request_votes(message_type::prevote, false, {});
+  for (const node_id id : newest_known_conf().voters) {
+    if (id == config_.id) continue;
+    message& m = send(message_type::prevote, id);
+    m.term = next_term();
+    m.log_index = log_.last();
+    m.log_term = log_.last_term();
+  }
 }
 
 void core::note_damage(const message& m) {
@@ -58,8 +76,9 @@ void core::note_damage(const message& m) {
 }
 
 bool core::beyond_repair() const {
-  const conf_state& conf = tracker_.conf();
-  if (repair_ == 0 || lead_ || conf.voters.size() < 2) return false;
+  if (repair_ == 0 || lead_) return false;
+  const conf_state conf = newest_known_conf();
+  if (conf.voters.size() < 2) return false;
   const auto whole = [&](node_id id) {
     const bool damaged = id == config_.id || std::ranges::count(damaged_, id) != 0;
     return damaged ? vote_result::lost : vote_result::won;

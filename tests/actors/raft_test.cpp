@@ -8,10 +8,17 @@
 namespace blixard::actors::test {
 namespace {
 
+/// A message of term 2 to this node.
+raft::message message_from(std::uint64_t id, raft::message_type type) {
+  raft::message m{type, node_id{id}, {}};
+  m.term = term{2};
+  return m;
+}
+
 struct raft_node : surroundings {
   int exit_code = 0;
 
-  explicit raft_node(std::vector<node_id> voters) {
+  explicit raft_node(std::vector<node_id> voters, std::uint64_t repair = 0) {
     to.router = system.spawn<router_stub>(seen);
     to.wal = system.spawn<wal_stub>(seen);
     to.state = system.spawn<state_stub>(seen);
@@ -21,6 +28,7 @@ struct raft_node : surroundings {
     core.election_max_ticks = 3;
     core.heartbeat_ticks = 1;
     core.forward = false;
+    core.repair = repair;
     raft::disk_state disk;
     disk.hard = {.term = term{1}, .vote = {}, .commit = log_index{1}};
     disk.snapshot = std::make_shared<const snapshot>(
@@ -60,20 +68,20 @@ struct raft_node : surroundings {
   /// Of three, with the vote of node 2; everybody has the first entry of the term.
   void lead_three() {
     tick(4);
-    receive({.type = raft::message_type::prevote_resp, .from = node_id{2}, .term = term{2}});
+    receive(message_from(2, raft::message_type::prevote_resp));
     sync();
-    receive({.type = raft::message_type::vote_resp, .from = node_id{2}, .term = term{2}});
+    receive(message_from(2, raft::message_type::vote_resp));
     sync();
     others_acknowledge(2);
     apply(2);
     ASSERT_TRUE(flags.is_leader());
   }
   void others_acknowledge(std::uint64_t match) {
-    for (const node_id id : {node_id{2}, node_id{3}})
-      receive({.type = raft::message_type::append_resp,
-               .from = id,
-               .term = term{2},
-               .match = log_index{match}});
+    for (const std::uint64_t id : {2, 3}) {
+      auto m = message_from(id, raft::message_type::append_resp);
+      m.match = log_index{match};
+      receive(std::move(m));
+    }
   }
   /// Both answer the newest heartbeat.
   void others_answer_heartbeat() {
@@ -82,11 +90,11 @@ struct raft_node : surroundings {
       if (const auto m = raft::decode(f.frame->body());
           m && m->msg.type == raft::message_type::heartbeat)
         context = m->msg.context;
-    for (const node_id id : {node_id{2}, node_id{3}})
-      receive({.type = raft::message_type::heartbeat_resp,
-               .from = id,
-               .term = term{2},
-               .context = context});
+    for (const std::uint64_t id : {2, 3}) {
+      auto m = message_from(id, raft::message_type::heartbeat_resp);
+      m.context = context;
+      receive(std::move(m));
+    }
   }
   void apply(std::uint64_t index) {
     caf::anon_send(to.raft, applied_up_to{log_index{index}});
@@ -216,7 +224,7 @@ TEST(raft_actor, a_vote_request_waits_for_the_disk) {
   n.tick(4);  // pre-votes leave at once: they promise nothing
   ASSERT_EQ(n.seen.peer_frames.size(), 2u);
   const auto before = n.seen.peer_frames.size();
-  n.receive({.type = raft::message_type::prevote_resp, .from = node_id{2}, .term = term{2}});
+  n.receive(message_from(2, raft::message_type::prevote_resp));
   ASSERT_FALSE(n.seen.persists.empty());
   EXPECT_EQ(n.seen.persists.back().hard->vote, node_id{1});
   EXPECT_EQ(n.seen.peer_frames.size(), before) << "vote requests left before the vote was durable";
@@ -262,6 +270,44 @@ TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) 
   n.run();
   ASSERT_EQ(n.seen.evaluated.size(), 1u);
   EXPECT_EQ(n.seen.evaluated.front().index, n.seen.commits.back().entries.back().index);
+}
+
+// The entries from 2 through 3 of leader 2 in term 2, with the number of our repair and its last.
+raft::message repairing_append(std::uint64_t repair, std::uint64_t last) {
+  auto m = message_from(2, raft::message_type::append);
+  m.log_index = log_index{1};
+  m.log_term = term{1};
+  for (const std::uint64_t i : {2, 3})
+    m.entries.push_back({.term = term{2}, .index = log_index{i}});
+  m.repair = repair;
+  m.match = log_index{last};
+  return m;
+}
+
+TEST(raft_actor, a_damaged_log_is_shown_until_it_is_repaired_and_then_the_disk_is_told) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 77);
+  n.tick(20);
+  EXPECT_TRUE(n.facts.raft.load()->recovering);
+  const auto shown = n.facts.registry->text("blixard_raft_recovering");
+  EXPECT_NE(shown.find("blixard_raft_recovering 1"), std::string::npos) << shown;
+  EXPECT_FALSE(n.flags.is_leader());
+  n.receive(repairing_append(77, 3));
+  EXPECT_EQ(n.seen.repaired, 0) << "its own disk has not got it yet";
+  n.sync();
+  EXPECT_EQ(n.seen.repaired, 1);
+  EXPECT_FALSE(n.facts.raft.load()->recovering);
+}
+
+TEST(raft_actor, a_leader_shows_which_member_is_recovering) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  auto m = message_from(3, raft::message_type::heartbeat_resp);
+  m.repair = 77;
+  n.receive(std::move(m));
+  n.tick(10);
+  for (const auto& p : n.facts.raft.load()->peers) {
+    EXPECT_EQ(p.recovering, p.id == node_id{3});
+  }
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct record {
   std::vector<ready_reads> evaluated;
   std::vector<persisted> acknowledged;
   std::vector<bool> disk_full;
+  int repaired = 0;
   std::vector<log_index> snapshots;  // stored
 };
 
@@ -92,7 +93,8 @@ class wal_stub final : public wal_actor::base {
   wal_stub(caf::actor_config& c, record& r) : wal_actor::base(c), r_(r) {}
   behavior_type make_behavior() override {
     return {[this](const persist_request& m) { r_.persists.push_back(m); }, [](sync_atom) {},
-            [](const store_snapshot&) {}, [](const compact_request&) {}};
+            [](const store_snapshot&) {}, [](const compact_request&) {},
+            [this](repaired_atom) { ++r_.repaired; }};
   }
 
  private:

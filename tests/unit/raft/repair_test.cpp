@@ -434,6 +434,28 @@ TEST_F(damaged_follower, two_of_three_without_a_leader_know_that_they_are_beyond
   EXPECT_TRUE(c.at(2).beyond_repair() && c.at(3).beyond_repair());
 }
 
+// The configuration in force is the snapshot's, in which node 1 was alone; the log knows better.
+TEST(repair, who_is_asked_is_in_what_is_left_of_the_log) {
+  cluster c({{1}, {}, {}});
+  c.add_blank(2);
+  c.add_blank(3);
+  c.elect(1);
+  for (const std::uint64_t id : {2, 3}) {
+    ASSERT_TRUE(c.at(1).propose_conf(change(conf_op::voter, id)));
+    c.settle();
+    c.tick_all(3);
+  }
+  const log_index a = c.propose(1, "a");
+  c.settle();
+  for (const std::uint64_t id : {1, 2, 3}) c.crash(id);
+  for (const std::uint64_t id : {1, 2}) c.damage(id, a);
+  for (const std::uint64_t id : {1, 2, 3}) c.restart(id);
+  ASSERT_EQ(c.at(1).configuration().voters, ids({1}));
+  c.tick_all(60);
+  EXPECT_FALSE(c.leader());
+  EXPECT_TRUE(c.at(1).beyond_repair() && c.at(2).beyond_repair());
+}
+
 TEST_F(damaged_follower, one_of_three_waits_for_the_others_however_long) {
   c.crash(1);
   c.crash(2);
