@@ -168,6 +168,8 @@ class disk_store final : public store {
   [[nodiscard]] result<void> make_ready(const findings& f);
   [[nodiscard]] result<void> set_aside(log_walk& walk);
   [[nodiscard]] result<void> install(const blixard::snapshot& snap);
+  /// `from`: the first batch that is not on the disk.
+  [[nodiscard]] result<void> write_from(std::span<const persist_batch> batches, std::size_t& from);
   [[nodiscard]] result<void> flush(std::span<const persist_batch> staged);
   void stage(std::span<const entry> entries);
   [[nodiscard]] bool vote_changed() const noexcept {
@@ -203,6 +205,7 @@ class disk_store final : public store {
   std::vector<log_index> confs_;  // configuration entries above the durable commit, ascending
   std::optional<std::pair<log_index, blixard::term>> mark_;  // precedes the next record
   bool mark_staged_ = false;
+  std::size_t kept_of_refused_ = 0;  // batches of a refused write that are on the disk already
   std::uint64_t snapshots_saved_ = 0;
   mutable store_stats stats_;
 };
@@ -298,14 +301,21 @@ result<void> disk_store::flush(std::span<const persist_batch> staged) {
 
 result<void> disk_store::write(std::span<const persist_batch> batches) {
   if (!ready()) return refuse();
-  std::size_t from = 0;  // first batch that is staged and not flushed
-  for (std::size_t i = 0; i < batches.size(); ++i) {
+  CHECK_LE(kept_of_refused_, batches.size());
+  std::size_t from = std::exchange(kept_of_refused_, 0);
+  auto done = write_from(batches, from);
+  if (!done && done.error().code == storage_errc::no_space) kept_of_refused_ = from;
+  return done;
+}
+
+result<void> disk_store::write_from(std::span<const persist_batch> batches, std::size_t& from) {
+  for (std::size_t i = from; i < batches.size(); ++i) {
     if (batches[i].snap != nullptr) {
       // What precedes the snapshot is durable before it: a crash leaves a prefix.
       if (auto done = flush(batches.subspan(from, i - from)); !done) return done;
+      from = i;
       if (auto done = log_->sync(); !done) return done;
       if (auto done = install(*batches[i].snap); !done) return done;
-      from = i;
     }
     if (mark_ || !batches[i].entries.empty()) stage(batches[i].entries);
   }

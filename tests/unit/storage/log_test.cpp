@@ -130,6 +130,41 @@ TEST(log, a_full_disk_refuses_the_write_and_takes_it_when_there_is_space) {
   EXPECT_EQ(after->hard, hard(2, 1, 3));
 }
 
+TEST(log, a_refused_write_with_a_snapshot_in_it_may_be_repeated_with_more_behind_it) {
+  // What is in front of the snapshot reaches the disk before the snapshot is found too large.
+  for (const std::uint64_t room : {0U, 2500U, 6000U}) {
+    sim_disk disk;
+    auto [store, found] = open(disk, options(4096));
+    persist(*store, make_entries(1, 5, 1, 100), hard(1, 2, 3));
+    const auto before = make_entries(6, 8, 4, 100);
+    const auto snap = make_snapshot(20, 6);
+    const auto behind = make_entries(21, 24, 6, 1500);
+    const auto last = make_entries(25, 25, 7, 100);
+    const std::vector<persist_batch> batches{
+        {.seq = persist_seq{2}, .entries = before, .hard = hard(4, 0, 5)},
+        {.seq = persist_seq{3}, .hard = hard(5, 3, 5)},
+        {.seq = persist_seq{4}, .snap = &snap, .entries = behind, .hard = hard(6, 0, 20)},
+        {.seq = persist_seq{5}, .entries = last, .hard = hard(7, 0, 20)}};
+    disk_faults full;
+    full.capacity_bytes = disk.used() + room;
+    disk.set_faults(full);
+    for (int n = 0; n < 3; ++n) {
+      const auto refused = store->write(std::span{batches}.first(3));
+      ASSERT_FALSE(refused);
+      ASSERT_EQ(refused.error().code, storage_errc::no_space);
+    }
+    disk.set_faults({});
+    ASSERT_TRUE(store->write(batches));
+    ASSERT_TRUE(store->sync());
+    disk.crash_keeping_first(0);
+    const auto after = open(disk, options(4096)).found;
+    ASSERT_FALSE(after.corrupt) << after.corrupt->what;
+    EXPECT_EQ(after.snap.index, log_index{20});
+    EXPECT_EQ(after.last_index, log_index{25});
+    EXPECT_EQ(after.hard, hard(7, 0, 20));
+  }
+}
+
 TEST(log, a_power_cut_on_a_full_disk_finds_what_was_acknowledged) {
   sim_disk disk;
   auto [store, found] = open(disk, options(4096));
