@@ -523,15 +523,22 @@ void sim_disk::cut(const std::string& path, std::uint64_t size) {
 }
 
 bool sim_disk::rot(const std::string& dir) {
-  std::vector<std::pair<std::string, std::uint64_t>> candidates;
-  for (const auto& [path, node] : state_->names)
-    if (path.starts_with(dir + "/") && !node->live.empty())
-      candidates.emplace_back(path, node->live.size());
+  auto candidates = paths(dir + "/");
+  std::erase_if(candidates, [this](const std::string& path) { return content(path).empty(); });
   if (candidates.empty()) return false;
-  const auto& [path, size] = candidates[state_->next() % candidates.size()];
+  const auto& path = candidates[state_->next() % candidates.size()];
+  const auto size = content(path).size();
   flip_bit(path, state_->next() % size, static_cast<unsigned>(state_->next() % 8));
   return true;
 }
+
+std::vector<std::string> sim_disk::paths(const std::string& prefix) const {
+  std::vector<std::string> found;
+  for (const auto& [path, node] : state_->names)
+    if (path.starts_with(prefix)) found.push_back(path);
+  return found;
+}
+std::uint64_t sim_disk::used() const { return state_->used(); }
 
 std::span<const std::byte> sim_disk::content(const std::string& path) const {
   const auto node = state_->find(path);

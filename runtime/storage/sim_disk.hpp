@@ -86,6 +86,9 @@ class sim_disk final : public file_system {
   /// One random bit of one random file below `dir`; false if there is no byte.
   bool rot(const std::string& dir);
 
+  /// The files whose paths begin like this, sorted, and the bytes in all files, as reads see them.
+  [[nodiscard]] std::vector<std::string> paths(const std::string& prefix) const;
+  [[nodiscard]] std::uint64_t used() const;
   /// The content of a file as reads see it; empty if there is none.
   [[nodiscard]] std::span<const std::byte> content(const std::string& path) const;
   [[nodiscard]] std::uint64_t syncs() const noexcept;          // successful, of files
