@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Three nodes of Blixard against three of etcd, in one run, on one machine.
+"""Three nodes of Blixard against three of etcd, and against the floor, in one run, on one machine.
 
-    compare.py --bin BLIXARD --etcd-load ETCD_LOAD [--seconds S] [--rounds N] [--quick] [--json FILE]
+    compare.py --bin BLIXARD --etcd-load ETCD_LOAD --floor PUT_FLOOR [--seconds S] [--rounds N] [--quick]
+               [--json FILE]
 
-Both clusters run at once with their data on the same real file system and their default settings; a
-load goes to one of them at a time, in turns (ours, etcd, etcd, ours, ...). A ratio is the median of the
-ratios of the turns, so that what else the machine does hits both alike: only the ratios mean something,
-the absolute figures are those of this machine at this moment. Both generators are one process with
-closed loops of one outstanding request, the same keys and value sizes, the same number of connections,
-spread over the nodes with the leader first (one client talks to the leader). What a figure costs is
-measured too: processor time per operation, of the servers and of the generator, and memory.
+All run at once with their data on the same real file system and their default settings; a load goes to
+one of them at a time, in turns (ours, etcd, floor, and the other way round). A ratio is the median of
+the ratios of the turns, so that what else the machine does hits all alike: only the ratios mean
+something, the absolute figures are those of this machine at this moment. The generators are one process
+with closed loops of one outstanding request, the same keys and value sizes, the same number of
+connections, spread over the nodes with the leader first (one client talks to the leader). What a figure
+costs is measured too: processor time per operation, of the servers and of the generator, and memory.
+The floor (floor.cpp) is a bare program that does for a put what must be done, between three processes:
+its clients all talk to the leader. It has no reads.
 
 Exit codes: 0 it ran (met targets or not), 1 something failed or an operation ended with an error,
 77 etcd or its load generator is missing.
@@ -33,7 +36,7 @@ LIBRARY = pathlib.Path(__file__).resolve().parents[2] / "integration" / "lib"
 SKIPPED = 77
 TICKS = os.sysconf("SC_CLK_TCK")
 VALUE_BYTES = 256
-OURS, ETCD = "blixard", "etcd"
+OURS, ETCD, FLOOR = "blixard", "etcd", "floor"
 
 PUT, READ, STALE = "put", "linearizable get", "stale get"
 FLAGS = {PUT: [], READ: ["--reads", "1"], STALE: ["--reads", "1", "--stale"]}
@@ -46,7 +49,9 @@ SERVER_CPU, CLIENT_CPU = "server_cpu_us_per_op", "generator_cpu_us_per_op"
 METRICS = [(RATE, "operations/s", "{:.0f}"), (P50, "p50 us", "{:.0f}"), (P99, "p99 us", "{:.0f}"),
            (SERVER_CPU, "server cpu us/op", "{:.1f}"), (CLIENT_CPU, "load cpu us/op", "{:.1f}")]
 # (load, clients, metric): the ratio that is wanted, as "at least" (positive) or "at most" (negative).
-TARGETS = {(PUT, 64, RATE): 5.0, (PUT, 1, P50): -0.5}
+TARGETS = {(PUT, 64, RATE): 10.0, (PUT, 256, RATE): 10.0, (PUT, 1, P50): -0.25, (READ, 64, RATE): 20.0,
+           (STALE, 64, RATE): 20.0}
+FLOOR_TARGETS = {(PUT, 1, P50): -1.3, (PUT, 64, RATE): 0.7}
 
 
 class Failed(Exception):
@@ -158,6 +163,35 @@ class Blixard:
         self.cluster.end()
 
 
+class Floor:
+    """The bare program, as a leader with two followers."""
+
+    def __init__(self, folder, program):
+        self.folder, self.program, self.processes = pathlib.Path(folder), program, []
+
+    def start(self):
+        ports = []
+        for number in (1, 2, 3):
+            more = ["--followers", *ports] if number == 3 else []
+            process = subprocess.Popen([self.program, "node", "--file", str(self.folder / f"floor{number}"), *more],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            self.processes.append(process)
+            ports.append(process.stdout.readline().strip())
+        self.port = ports[-1]
+
+    def addresses(self):
+        return [self.port]
+
+    def pids(self):
+        return [p.pid for p in self.processes]
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
 def cpu_seconds(pids):
     total = 0
     for pid in pids:
@@ -212,42 +246,62 @@ def is_met(ratio, target):
 def summarize(load, clients, turns):
     """Rows of the table for one load: medians of both systems, and the median of the turns' ratios."""
     rows = []
+    def ratio_to(other, name):
+        return statistics.median(t[OURS][name] / t[other][name] if t[other][name] else float("inf") for t in turns)
+
     for name, _, _ in METRICS:
-        ours, etcd = ([t[system][name] for t in turns] for system in (OURS, ETCD))
-        ratio = statistics.median(a / b if b else float("inf") for a, b in zip(ours, etcd))
-        target = TARGETS.get((load, clients, name))
-        rows.append({"load": load, "clients": clients, "metric": name, "ours": statistics.median(ours),
-                     "etcd": statistics.median(etcd), "ratio": ratio, "target": target,
-                     "met": None if target is None else is_met(ratio, target)})
+        row = {"load": load, "clients": clients, "metric": name}
+        for system in turns[0]:
+            row[system] = statistics.median(t[system][name] for t in turns)
+        for other, targets in ((ETCD, TARGETS), (FLOOR, FLOOR_TARGETS)):
+            if other not in row:
+                continue
+            target = targets.get((load, clients, name))
+            row["to_" + other] = {"ratio": ratio_to(other, name), "target": target,
+                                  "met": None if target is None else is_met(ratio_to(other, name), target)}
+        rows.append(row)
     return rows
 
 
 def print_table(rows):
     titles = {name: (title, form) for name, title, form in METRICS}
-    lines = [("LOAD", "CLIENTS", "FIGURE", "OURS", "ETCD", "RATIO", "TARGET", "MET")]
+    lines = [("LOAD", "CLIENTS", "FIGURE", "OURS", "ETCD", "RATIO", "TARGET", "MET", "FLOOR", "RATIO", "TARGET",
+              "MET")]
+
+    def against(row, other):
+        if other not in row:
+            return ("", "", "", "")
+        found = row["to_" + other]
+        target = found["target"]
+        wanted = "" if target is None else f">= {target:.2f}" if target > 0 else f"<= {-target:.2f}"
+        met = {None: "", True: "yes", False: "NO"}[found["met"]]
+        return titles[row["metric"]][1].format(row[other]), f"{found['ratio']:.2f}", wanted, met
+
     for row in rows:
         title, form = titles[row["metric"]]
-        target = row["target"]
-        wanted = "" if target is None else f">= {target:.2f}" if target > 0 else f"<= {-target:.2f}"
-        met = {None: "", True: "yes", False: "NO"}[row["met"]]
-        lines.append((row["load"], str(row["clients"]), title, form.format(row["ours"]),
-                      form.format(row["etcd"]), f"{row['ratio']:.2f}", wanted, met))
+        lines.append((row["load"], str(row["clients"]), title, form.format(row[OURS]), *against(row, ETCD),
+                      *against(row, FLOOR)))
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
-        cells = [text.ljust(width) if i in (0, 2, 7) else text.rjust(width)
+        cells = [text.ljust(width) if i in (0, 2, 7, 11) else text.rjust(width)
                  for i, (text, width) in enumerate(zip(line, widths))]
         print("  ".join(cells).rstrip())
+
+
+def taking_part(load):
+    return (OURS, ETCD, FLOOR) if load == PUT else (OURS, ETCD)
 
 
 def compare(systems, generators, loads, seconds, rounds):
     """All turns of all loads: (rows of the table, raw figures, errors)."""
     rows, raw, errors = [], [], 0
-    total, number = len(loads) * rounds * 2, 0
+    number = 0
+    total = rounds * sum(len(taking_part(load)) for load, _ in loads)
     for load, clients in loads:
         turns = []
         for turn in range(rounds):
             figures = {}
-            for name in (OURS, ETCD) if turn % 2 == 0 else (ETCD, OURS):
+            for name in taking_part(load)[::-1 if turn % 2 else 1]:
                 got = figures[name] = measure(systems[name], generators[name], load, clients, seconds)
                 number += 1
                 say(f"[{number}/{total}] {load}, {clients} clients, {name}: {got[RATE]:.0f}/s, "
@@ -279,8 +333,10 @@ def run(options, folder):
     report = {"file_system": kind, "cpus": os.cpu_count(), "load_average": os.getloadavg()[0],
               "fdatasync_p50_us": fdatasync_us(folder), "seconds": options.seconds, "rounds": rounds,
               "value_bytes": VALUE_BYTES}
-    systems = {OURS: Blixard(folder, options.bin), ETCD: Etcd(folder, options.etcd)}
-    generators = {OURS: [options.bin, "bench", "kv", "-o", "json"], ETCD: [options.etcd_load]}
+    systems = {OURS: Blixard(folder, options.bin), ETCD: Etcd(folder, options.etcd),
+               FLOOR: Floor(folder, options.floor)}
+    generators = {OURS: [options.bin, "bench", "kv", "-o", "json"], ETCD: [options.etcd_load],
+                  FLOOR: [options.floor, "load"]}
     try:
         for name, system in systems.items():
             say(f"starting three nodes of {name}")
@@ -301,17 +357,18 @@ def run(options, folder):
 def print_report(report):
     print_table(report["rows"])
     for when, what in (("fresh_rss_bytes", "fresh"), ("rss_bytes", "after the loads")):
-        sizes = {n: ", ".join(f"{b / 2**20:.0f}" for b in all_of) for n, all_of in report[when].items()}
+        sizes = {n: ", ".join(f"{b / 2**20:.0f}" for b in report[when][n]) for n in (OURS, ETCD)}
         print(f"memory of the three nodes {what}, MiB: ours {sizes[OURS]}; etcd {sizes[ETCD]}")
     print(f"{report['cpus']} cores, load average at the start {report['load_average']:.1f}, "
           f"{report['file_system']}, fdatasync of 4 KiB {report['fdatasync_p50_us']:.0f} us; "
-          f"{report['rounds']} rounds of {report['seconds']} s, ratios are ours / etcd")
+          f"{report['rounds']} rounds of {report['seconds']} s, ratios are ours / theirs")
 
 
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, help="the program blixard")
     parser.add_argument("--etcd-load", required=True, help="the load generator for etcd")
+    parser.add_argument("--floor", required=True, help="the program put_floor")
     parser.add_argument("--etcd", default="etcd", help="the program etcd")
     parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
     parser.add_argument("--seconds", type=float, default=None, help="of one turn [3]")
