@@ -19,6 +19,7 @@
 #include "runtime/state/machine.hpp"
 
 namespace blixard::pb {
+class Answer;
 class Node;
 class Query;
 }  // namespace blixard::pb
@@ -68,6 +69,7 @@ class node_state final : public hosted<state_actor::base> {
   void sync_vms();
   void answer(const origin& to, const pb::Answer& a);
   void refuse(const origin& to, const error& e);
+  [[nodiscard]] pb::Answer no_vm(const std::string& tenant, const std::string& name) const;
 
   const links& to_;
   shared_facts& facts_;

@@ -105,13 +105,8 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
                  : id == view->leader      ? "leader"
                  : view->conf.is_voter(id) ? "follower"
                                            : "learner");
-      bool recovering = id == facts_.self && view->recovering;
-      for (const auto& p : view->peers) {
-        if (p.id != id) continue;
-        m.set_match_index(p.match.value());
-        recovering = recovering || p.recovering;
-      }
-      if (recovering) m.set_state("recovering");
+      for (const auto& p : view->peers)
+        if (p.id == id) m.set_match_index(p.match.value());
     }
   }
   status.set_commit_index(facts_.flags->raft().commit.value());
@@ -119,12 +114,22 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
   send(to_.cache, complete_answer{from, std::move(a), machine_.inventory(), nullptr});
 }
 
+/// What the state says of a VM that it does not have, at which index.
+pb::Answer node_state::no_vm(const std::string& tenant, const std::string& name) const {
+  pb::Query q;
+  q.mutable_vm_show()->set_tenant(tenant);
+  q.mutable_vm_show()->set_name(name);
+  pb::Answer a;
+  machine_.answer(q, a);
+  complete_header(a);
+  return a;
+}
+
 void node_state::explain(const origin& from, const pb::Query& q) {
   const auto& wanted = q.vm_explain();
   auto vm = machine_.vm(wanted.tenant().empty() ? "default" : wanted.tenant(), wanted.name());
   if (!vm) {
-    refuse(from,
-           make_error(errc::not_found, "there is no VM named " + wanted.name(), "see `vm list`"));
+    answer(from, no_vm(wanted.tenant(), wanted.name()));
     return;
   }
   auto a = std::make_shared<pb::Answer>();
@@ -137,15 +142,18 @@ void node_state::logs(const origin& from, const pb::Query& q, const frame_ptr& f
   const auto& wanted = q.vm_logs();
   const auto vm = machine_.vm(wanted.tenant().empty() ? "default" : wanted.tenant(), wanted.name());
   if (!vm) {
-    refuse(from,
-           make_error(errc::not_found, "there is no VM named " + wanted.name(), "see `vm list`"));
+    answer(from, no_vm(wanted.tenant(), wanted.name()));
     return;
   }
   const node_id where{vm->node()};
   if (!where) {
-    refuse(from, make_error(errc::invalid_state,
-                            "VM " + wanted.name() + " is on no node, so it has no console",
-                            vm->reason()));
+    pb::Answer a;
+    complete_header(a);
+    a.set_index(machine_.applied_index().value());
+    a.set_error(static_cast<std::uint32_t>(errc::invalid_state));
+    a.set_message("VM '" + wanted.name() + "' is on no node, so it has no console");
+    a.set_hint(vm->reason());
+    answer(from, a);
     return;
   }
   if (where == facts_.self) {

@@ -13,7 +13,7 @@ constexpr std::size_t text_max_bytes = 1024;
 constexpr std::uint64_t amount_max = 1ULL << 50;  // so that sums over nodes_max nodes fit
 
 void no_such_node(node_id id, pb::Answer& answer) {
-  refuse(answer, errc::not_found, "there is no node " + to_string(id));
+  refuse(answer, errc::not_found, "there is no node " + to_string(id), "see `node list`");
 }
 
 bool is_registrable(const pb::Node& n, pb::Answer& answer) {

@@ -27,7 +27,7 @@ void unplaceable(const std::string& name, pb::Decision verdict, pb::Answer& answ
 void no_such_vm(pb::Answer& answer, std::string_view tenant, std::string_view name) {
   std::string what = "there is no VM " + quote(name);
   if (tenant != "default") what += " of tenant " + quote(tenant);
-  refuse(answer, errc::not_found, std::move(what));
+  refuse(answer, errc::not_found, std::move(what), "see `vm list`");
 }
 
 void machine::tables::store(pb::Vm vm, pb::Answer& answer) {
@@ -82,9 +82,10 @@ void machine::tables::vm_create(const pb::VmCreate& create, pb::Answer& answer) 
   if (const auto ok = validate(spec); !ok)
     return refuse(answer, ok.error().code, ok.error().message, ok.error().hint);
   if (const auto old = vms_and_nodes.vm(spec.tenant(), spec.name()))
-    return refuse(answer, errc::already_exists,
-                  vm_label(*old) + (is_deleting(*old) ? " is still being deleted" : " exists"),
-                  is_deleting(*old) ? "wait until it is gone" : "choose another name");
+    return refuse(
+        answer, errc::already_exists,
+        vm_label(*old) + (is_deleting(*old) ? " is still being deleted" : " exists"),
+        is_deleting(*old) ? "wait until it is gone" : "choose another name, or see `vm show`");
   if (vms_and_nodes.vms().size() >= limits::vms_max)
     return refuse(answer, errc::quota_exceeded, "the cluster holds 1000000 VMs, its limit");
   vm.set_desired(spec.desired());

@@ -152,7 +152,8 @@ std::string backend_reason(const request& r, const pb::Node& n) {
 }
 
 std::string amount_text(objection_kind kind, std::uint64_t n) {
-  return kind == objection_kind::vcpus ? std::to_string(n) + " vcpus" : size_text(n);
+  if (kind != objection_kind::vcpus) return size_text(n);
+  return std::to_string(n) + (n == 1 ? " vcpu" : " vcpus");
 }
 
 std::string_view amount_name(objection_kind kind) {
@@ -181,7 +182,8 @@ std::string reason(const request& r, const node_usage& n, const objection& o) {
     case memory:
     case disk:
       return "needs " + amount_text(o.kind, o.need) + std::string{amount_name(o.kind)} + ", " +
-             amount_text(o.kind, o.free) + " free of " + amount_text(o.kind, o.total);
+             (o.kind == vcpus ? std::to_string(o.free) : size_text(o.free)) + " of " +
+             amount_text(o.kind, o.total) + " free";
     case group:
       return "anti-affinity group " + group_label(r) + " allows " + std::to_string(o.free) +
              " per node, " + std::to_string(o.need) + " here";

@@ -143,7 +143,8 @@ void machine::tables::node_list(pb::Answer& out) const {
 void machine::tables::node_show(const pb::NodeRef& q, pb::Answer& out) const {
   const auto* n = vms_and_nodes.inventory().find(node_id{q.id()});
   if (n == nullptr)
-    return refuse(out, errc::not_found, "there is no node " + std::to_string(q.id()));
+    return refuse(out, errc::not_found, "there is no node " + std::to_string(q.id()),
+                  "see `node list`");
   write_node(*n, *out.mutable_nodes()->add_nodes());
 }
 

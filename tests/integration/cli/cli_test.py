@@ -119,6 +119,16 @@ class Ctl(WithNode):
         self.assertEqual(self.ctl("wait", "vm", "sleeper", "--for=deleted")[0], 0)
         self.assertEqual(self.ctl("vm", "show", "sleeper")[0], 3)
 
+    def test_what_is_not_there_is_told_with_the_index_at_which_it_was_not(self):
+        for words in (["vm", "show"], ["vm", "logs"], ["vm", "explain"], ["vm", "stop"],
+                      ["node", "show"], ["node", "cordon"], ["kv", "get"], ["kv", "delete"]):
+            code, answer = self.json(*words, "77")
+            self.assertEqual((code, answer["error"]["code"]), (3, "not_found"), words)
+            self.assertGreater(answer["index"], 0, words)
+            self.assertGreater(answer["term"], 0, words)
+            if words[0] != "kv":
+                self.assertEqual(answer["error"]["hint"], f"see `{words[0]} list`", words)
+
     def test_a_vm_that_fits_nowhere_says_why(self):
         code, out = self.json("vm", "create", "giant", "--memory", "32T", "--command", "true")
         self.assertEqual((code, out["op"], out["error"]["code"]), (8, "fail", "unplaceable"), out)

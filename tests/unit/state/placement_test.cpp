@@ -128,7 +128,7 @@ TEST(plan, manual_takes_the_named_node_or_none) {
   const auto d = plan(w.in, s);
   EXPECT_EQ(d.node(), 0);
   EXPECT_EQ(reasons(d, 1), "the VM is pinned to node 2");
-  EXPECT_EQ(reasons(d, 2), "needs 1 vcpus, 0 vcpus free of 8 vcpus");
+  EXPECT_EQ(reasons(d, 2), "needs 1 vcpu, 0 of 8 vcpus free");
   s.mutable_placement()->set_node(0);
   EXPECT_EQ(reasons(plan(w.in, s), 1), "manual placement names no node");
 }
@@ -165,12 +165,12 @@ TEST(plan, says_every_reason_against_a_node_with_numbers) {
   const auto d = plan(w.in, s);
   EXPECT_EQ(d.node(), 0);
   ASSERT_EQ(d.rejected_size(), 1);
-  EXPECT_THAT(d.rejected(0).reasons(),
-              ElementsAre("is cordoned", "needs backend qemu, the node has process",
-                          "needs label zone=eu, the node has no zone",
-                          "needs 2 vcpus, 1 vcpus free of 8 vcpus",
-                          "needs 2 GiB memory, 512 MiB free of 8 GiB",
-                          "needs 200 GiB disk, 100 GiB free of 100 GiB"));
+  EXPECT_THAT(
+      d.rejected(0).reasons(),
+      ElementsAre("is cordoned", "needs backend qemu, the node has process",
+                  "needs label zone=eu, the node has no zone", "needs 2 vcpus, 1 of 8 vcpus free",
+                  "needs 2 GiB memory, 512 MiB of 8 GiB free",
+                  "needs 200 GiB disk, 100 GiB of 100 GiB free"));
 }
 
 TEST(plan, uses_ready_nodes_only) {
@@ -287,7 +287,7 @@ TEST(plan, says_how_many_nodes_fit_however_few_are_listed) {
 TEST(plan, a_node_that_is_allocated_beyond_its_capacity_has_nothing_free) {
   world w;
   w.node(1, {20, 0});  // it registered again with less
-  EXPECT_EQ(reasons(plan(w.in, request()), 1), "needs 1 vcpus, 0 vcpus free of 8 vcpus");
+  EXPECT_EQ(reasons(plan(w.in, request()), 1), "needs 1 vcpu, 0 of 8 vcpus free");
 }
 
 TEST(plan, exactly_what_is_free_fits_and_one_more_does_not) {
@@ -360,7 +360,7 @@ TEST(fix, names_the_least_effort) {
        [](world& w) {
          w.node(1, {8, 0}).set_state(pb::NODE_CORDONED);
        },
-       "uncordon node 1, and free 1 vcpus on node 1"},
+       "uncordon node 1, and free 1 vcpu on node 1"},
   };
   for (const auto& row : rows) {
     world w;

@@ -133,7 +133,7 @@ TEST_F(vms, a_decision_that_no_longer_fits_is_planned_again) {
   EXPECT_EQ(code_of(none), errc::unplaceable);
   ASSERT_EQ(none.decision().rejected_size(), 2);
   EXPECT_THAT(none.decision().rejected(0).reasons(0),
-              HasSubstr("needs 6 GiB memory, 2 GiB free of 8 GiB"));
+              HasSubstr("needs 6 GiB memory, 2 GiB of 8 GiB free"));
   EXPECT_EQ(none.hint(), none.decision().fix());
   EXPECT_FALSE(none.hint().empty());
   EXPECT_EQ(f.sm.vm("default", "big3"), nullptr) << "nothing is created";
@@ -487,7 +487,7 @@ TEST_F(vms, a_pending_vm_carries_the_reasons_and_the_fix) {
   ASSERT_EQ(vm.rejected_size(), 2);
   EXPECT_EQ(vm.rejected(0).node(), 1);
   EXPECT_THAT(vm.rejected(0).reasons(0), HasSubstr("down"));
-  EXPECT_THAT(vm.rejected(1).reasons(0), HasSubstr("needs 8 vcpus, 7 vcpus free of 8 vcpus"));
+  EXPECT_THAT(vm.rejected(1).reasons(0), HasSubstr("needs 8 vcpus, 7 of 8 vcpus free"));
   EXPECT_THAT(vm.fix(), HasSubstr("node 2"));
   f.register_node(1);
   f.place(1, 2, 1);
