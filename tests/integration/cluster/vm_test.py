@@ -7,11 +7,12 @@ They run on the process backend, so that a boot costs nothing; QEMU has tests of
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, eventually, is_alive, main  # noqa: E402
+from harness import BIN, Case, eventually, is_alive, main  # noqa: E402
 from heartbeats import Heartbeats  # noqa: E402
 
 NOTICE_SECONDS = 5  # a VM that crashed is noticed within 1 s; this much is left to a busy machine
@@ -112,6 +113,29 @@ class Vms(Case):
                 "the VM's output is there",
                 lambda n=node: "web runs" in n.ok("vm", "logs", "web", "-n", "5")["lines"],
             )
+
+    def test_a_console_is_followed_through_any_node_without_a_gap_or_a_repetition(self):
+        cluster = self.cluster(3)
+        script = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done"
+        cluster.ok("vm", "create", "counter", "--command", f"sh -c '{script}'")
+        eventually(
+            "it prints", lambda: "line 1" in cluster.ok("vm", "logs", "counter").get("lines", [])
+        )
+        for node in cluster:
+            now = int(node.ok("vm", "logs", "counter", "-n", "1")["lines"][0].split()[-1])
+            numbers = []
+            with subprocess.Popen(
+                [BIN, "ctl", "--connect", node.address]
+                + ["vm", "logs", "counter", "--follow", "-n", "2000"],
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as follower:
+                while not numbers or numbers[-1] < now + 100:  # that takes several answers
+                    word = follower.stdout.readline().split()
+                    if word[0] == "line":
+                        numbers.append(int(word[1]))
+                follower.kill()
+            self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(numbers))))
 
     def test_explain_gives_scores_and_reasons_and_create_follows_them(self):
         cluster = self.cluster(
