@@ -335,8 +335,7 @@ void raft_driver::queue_frame(raft::message& m) {
                                      .target = m.to},
                                     std::move(pieces))};
   if (m.after.value() == 0 || m.after <= durable_) {
-    const bool notice = m.type == raft::message_type::append && m.entries.empty();
-    (notice ? notices_to_send_ : outgoing_.frames).push_back(std::move(f));
+    (m.notice ? notices_to_send_ : outgoing_.frames).push_back(std::move(f));
     return;
   }
   metrics_.persist_waits.add();

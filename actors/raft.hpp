@@ -163,8 +163,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   /// later.
   std::optional<hard_state> late_hard_;
   persist_seq late_seq_;
-  /// Appends that carry a commit index and nothing else: behind the answers to the clients whose
-  /// commands it commits.
+  /// Appends that carry a commit index and nothing else (raft::message::notice): behind the answers
+  /// to the clients whose commands it commits.
   std::vector<peer_frame> notices_to_send_;
   to_peers outgoing_;
 
