@@ -38,18 +38,23 @@ struct hard_state {
 };
 
 /// A configuration (thesis section 4.3): `outgoing` is non-empty while it is joint. All lists are
-/// sorted.
+/// sorted. `witnesses` are voters that keep the terms of entries and not their data; an id stays in
+/// this list when it is removed, since it could not become a voter with data.
 struct conf_state {
   std::vector<node_id> voters;
   std::vector<node_id> outgoing;
   std::vector<node_id> learners;
   std::vector<node_id> learners_next;
   bool auto_leave = false;
+  std::vector<node_id> witnesses{};
 
   [[nodiscard]] bool joint() const noexcept { return !outgoing.empty(); }
   [[nodiscard]] bool is_voter(node_id id) const noexcept {
     return std::ranges::find(voters, id) != voters.end() ||
            std::ranges::find(outgoing, id) != outgoing.end();
+  }
+  [[nodiscard]] bool is_witness(node_id id) const noexcept {
+    return std::ranges::find(witnesses, id) != witnesses.end();
   }
   [[nodiscard]] bool contains(node_id id) const noexcept {
     return is_voter(id) || std::ranges::find(learners, id) != learners.end() ||

@@ -21,7 +21,7 @@ std::size_t choice(const std::array<std::string_view, N>& names, const std::stri
   return static_cast<std::size_t>(at - names.begin());
 }
 
-constexpr std::array<std::string_view, 4> ops{"voter", "learner", "remove", "update"};
+constexpr std::array<std::string_view, 5> ops{"voter", "learner", "remove", "update", "witness"};
 constexpr std::array<std::string_view, 3> transitions{"auto", "implicit", "explicit"};
 constexpr std::array<std::string_view, 2> kinds{"normal", "conf"};
 
@@ -129,11 +129,14 @@ std::string string(const json& from, const char* key, const char* otherwise) {
 // ---------------------------------------------------------------- writing
 
 json to_json(const conf_state& conf) {
-  return {{"voters", ids_json(conf.voters)},
-          {"outgoing", ids_json(conf.outgoing)},
-          {"learners", ids_json(conf.learners)},
-          {"learners_next", ids_json(conf.learners_next)},
-          {"auto_leave", conf.auto_leave}};
+  json out{{"voters", ids_json(conf.voters)},
+           {"outgoing", ids_json(conf.outgoing)},
+           {"learners", ids_json(conf.learners)},
+           {"learners_next", ids_json(conf.learners_next)},
+           {"auto_leave", conf.auto_leave}};
+  // Beyond the protocol page: only where there are any.
+  if (!conf.witnesses.empty()) out["witnesses"] = ids_json(conf.witnesses);
+  return out;
 }
 
 json to_json(const conf_change& change) {
@@ -268,8 +271,8 @@ json to_json(const message& m, const contexts& known) {
 
 conf_state read_conf(const json& from) {
   if (from.is_null()) return {};
-  return {read_ids(from, "voters"), read_ids(from, "outgoing"), read_ids(from, "learners"),
-          read_ids(from, "learners_next"), flag(from, "auto_leave")};
+  return {read_ids(from, "voters"),        read_ids(from, "outgoing"), read_ids(from, "learners"),
+          read_ids(from, "learners_next"), flag(from, "auto_leave"),   read_ids(from, "witnesses")};
 }
 
 std::vector<conf_change::single> read_singles(const json& from) {

@@ -15,7 +15,14 @@ using wire::writer;
 // Field numbers of messages/raft.proto.
 namespace f {
 enum entry : std::uint32_t { term = 1, index = 2, kind = 3, data = 4 };
-enum conf : std::uint32_t { voters = 1, outgoing = 2, learners = 3, learners_next = 4, leave = 5 };
+enum conf : std::uint32_t {
+  voters = 1,
+  outgoing = 2,
+  learners = 3,
+  learners_next = 4,
+  leave = 5,
+  witnesses = 6
+};
 enum change : std::uint32_t { changes = 1, transition = 2, context = 3, op = 1, node = 2 };
 enum meta : std::uint32_t { meta_index = 1, meta_term = 2, meta_conf = 3 };
 }  // namespace f
@@ -111,7 +118,7 @@ void write_packed(writer& w, std::uint32_t field, const std::vector<node_id>& id
 std::size_t conf_size(const conf_state& c) noexcept {
   return packed_size(f::voters, c.voters) + packed_size(f::outgoing, c.outgoing) +
          packed_size(f::learners, c.learners) + packed_size(f::learners_next, c.learners_next) +
-         wire::field_size(f::leave, c.auto_leave ? 1 : 0);
+         wire::field_size(f::leave, c.auto_leave ? 1 : 0) + packed_size(f::witnesses, c.witnesses);
 }
 
 void write_conf(writer& w, const conf_state& c) noexcept {
@@ -120,6 +127,7 @@ void write_conf(writer& w, const conf_state& c) noexcept {
   write_packed(w, f::learners, c.learners);
   write_packed(w, f::learners_next, c.learners_next);
   w.field(f::leave, c.auto_leave ? 1 : 0);
+  write_packed(w, f::witnesses, c.witnesses);
 }
 
 bool read_conf(slice body, conf_state& c) {
@@ -140,6 +148,9 @@ bool read_conf(slice body, conf_state& c) {
         break;
       case f::leave:
         c.auto_leave = r.varint() != 0;
+        break;
+      case f::witnesses:
+        r.repeated(c.witnesses);
         break;
       default:
         r.skip();
@@ -513,7 +524,7 @@ bool read_single(slice body, conf_change::single& s) {
     switch (r.field()) {
       case f::op: {
         const std::uint64_t op = r.varint();
-        if (op > static_cast<std::uint64_t>(conf_op::update)) return false;
+        if (op > static_cast<std::uint64_t>(conf_op::witness)) return false;
         s.op = static_cast<conf_op>(op);
         break;
       }

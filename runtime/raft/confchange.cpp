@@ -32,21 +32,41 @@ void make_learner(conf_state& conf, node_id id) {
   add(has(conf.outgoing, id) ? conf.learners_next : conf.learners, id);
 }
 
+void make_witness(conf_state& conf, node_id id) {
+  add(conf.voters, id);
+  add(conf.witnesses, id);
+}
+
 void remove(conf_state& conf, node_id id) {
   drop(conf.voters, id);
   drop(conf.learners, id);
   drop(conf.learners_next, id);
 }
 
+// Who has no data cannot become a member that should have it, nor the other way round: what a
+// member has of the log would not be what its place in the configuration says.
+const char* wrong_kind(const conf_state& conf, const conf_change::single& change) {
+  const bool wants_data = change.op == conf_op::voter || change.op == conf_op::learner;
+  if (wants_data && conf.is_witness(change.node))
+    return "a witness has no data: add it with another id";
+  if (change.op == conf_op::witness && conf.contains(change.node) && !conf.is_witness(change.node))
+    return "a member with data cannot become a witness: remove it first";
+  return nullptr;
+}
+
 conf_result apply_singles(conf_state conf, std::span<const conf_change::single> changes) {
   for (const auto& change : changes) {
     if (!change.node) continue;  // nobody: a change that was taken back
+    if (const char* why = wrong_kind(conf, change)) return refuse(why);
     switch (change.op) {
       case conf_op::voter:
         make_voter(conf, change.node);
         break;
       case conf_op::learner:
         make_learner(conf, change.node);
+        break;
+      case conf_op::witness:
+        make_witness(conf, change.node);
         break;
       case conf_op::remove:
         remove(conf, change.node);
@@ -55,7 +75,8 @@ conf_result apply_singles(conf_state conf, std::span<const conf_change::single> 
         break;
     }
   }
-  if (conf.voters.empty()) return refuse("no voter would be left");
+  if (std::ranges::all_of(conf.voters, [&](node_id id) { return conf.is_witness(id); }))
+    return refuse(conf.voters.empty() ? "no voter would be left" : "only witnesses would be left");
   if (auto ok = check_conf(conf); !ok) return tl::unexpected(ok.error());
   return conf;
 }
@@ -79,10 +100,13 @@ bool is_set(const ids& list) {
 }  // namespace
 
 tl::expected<void, std::string> check_conf(const conf_state& conf) {
-  for (const ids* list : {&conf.voters, &conf.outgoing, &conf.learners, &conf.learners_next})
+  for (const ids* list :
+       {&conf.voters, &conf.outgoing, &conf.learners, &conf.learners_next, &conf.witnesses})
     if (!is_set(*list)) return refuse("a list is not sorted or names a node twice");
   if (!disjoint(conf.learners, conf.voters) || !disjoint(conf.learners, conf.outgoing))
     return refuse("a learner is a voter too");
+  if (!disjoint(conf.witnesses, conf.learners) || !disjoint(conf.witnesses, conf.learners_next))
+    return refuse("a witness is a learner");
   if (!std::ranges::includes(conf.outgoing, conf.learners_next))
     return refuse("a coming learner is not an outgoing voter");
   if (!disjoint(conf.learners_next, conf.voters))

@@ -119,6 +119,8 @@ class core {
   /// Recovering, without a leader, and too many voters have said that they are, too: those that are
   /// whole cannot elect a leader. May become false again; to be believed after a while.
   [[nodiscard]] bool beyond_repair() const;
+  /// This node votes and keeps terms, but no data.
+  [[nodiscard]] bool is_witness() const noexcept { return tracker_.conf().is_witness(config_.id); }
   /// The log in memory: for tests, tools and the driver's bookkeeping.
   [[nodiscard]] const entry_log& log() const noexcept { return log_; }
   /// Sets the running election timeout, until it is drawn anew at the next reset.
@@ -218,6 +220,7 @@ class core {
   void maybe_commit();
   void replicate();
   void replicate_to(progress& p);
+  [[nodiscard]] static std::uint64_t leave_out_data(std::vector<entry>& entries);
   std::uint64_t send_append(progress& p, carries what);
   void send_snapshot(progress& p);
 

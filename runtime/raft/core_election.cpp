@@ -17,9 +17,11 @@ std::uint32_t core::draw_timeout() {
   return config_.election_min_ticks + static_cast<std::uint32_t>(z % span);
 }
 
-// A voter with a whole log whose configuration is the newest that it knows to be committed.
+// A voter with a whole log, data included, whose configuration is the newest that it knows to be
+// committed.
 bool core::may_campaign() const {
-  return !recovering() && tracker_.is_voter(config_.id) && log_.confs(applied_, commit_).empty();
+  return !recovering() && tracker_.is_voter(config_.id) && !is_witness() &&
+         log_.confs(applied_, commit_).empty();
 }
 
 bool core::in_lease() const noexcept {
@@ -242,7 +244,7 @@ tl::expected<void, refusal> core::transfer(node_id target) {
 tl::expected<void, refusal> core::start_transfer(node_id target) {
   const progress* p = tracker_.find(target);
   if (p == nullptr) return tl::unexpected(refusal::unknown_peer);
-  if (p->learner) return tl::unexpected(refusal::invalid);
+  if (p->learner || p->witness) return tl::unexpected(refusal::invalid);
   if (p->repair != 0) return tl::unexpected(refusal::dropped);
   if (target == config_.id || target == transferee_) return {};
   transferee_ = target;

@@ -128,6 +128,7 @@ raft::status core::status() const {
     peer.pending_snapshot = p.pending_snapshot;
     peer.recent_active = p.recent_active || p.id == config_.id;
     peer.learner = p.learner;
+    peer.witness = p.witness;
     peer.recovering = p.repair != 0;
     s.peers.push_back(peer);
   }

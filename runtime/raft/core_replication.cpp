@@ -267,6 +267,16 @@ void core::replicate_to(progress& p) {
   p.ping = false;
 }
 
+// What a witness gets: places and terms, and the configurations. Returns the bytes that are left.
+std::uint64_t core::leave_out_data(std::vector<entry>& entries) {
+  std::uint64_t bytes = 0;
+  for (entry& e : entries) {
+    if (e.kind == entry_kind::normal) e.data = {};
+    bytes += e.data.size();
+  }
+  return bytes;
+}
+
 std::uint64_t core::send_append(progress& p, carries what) {
   const log_index previous = p.next.prev();
   if (!log_.knows_term(previous)) {
@@ -284,6 +294,7 @@ std::uint64_t core::send_append(progress& p, carries what) {
   if (what == carries::entries && p.next <= log_.last()) {
     m.entries = spare_entries();
     bytes = log_.copy(p.next, log_.last(), config_.max_msg_bytes, m.entries);
+    if (p.witness) bytes = leave_out_data(m.entries);
   }
   if (p.state == progress_state::probe) {
     p.probe_sent = true;
@@ -303,7 +314,10 @@ void core::send_snapshot(progress& p) {
     p.probe_sent = true;
     return;
   }
-  send(message_type::snapshot, p.id).snapshot = latest_snapshot_;
+  const auto& s = *latest_snapshot_;
+  send(message_type::snapshot, p.id).snapshot =
+      p.witness ? std::make_shared<const snapshot>(snapshot{s.index, s.term, s.conf, {}})
+                : latest_snapshot_;
   p.become_snapshot(latest_snapshot_->index);
 }
 

@@ -112,14 +112,19 @@ void tracker::set_conf(conf_state conf, log_index next) {
       peers_.insert(std::ranges::lower_bound(peers_, id, {}, &progress::id), std::move(fresh));
     }
   }
-  for (progress& p : peers_) p.learner = !conf_.is_voter(p.id);
+  for (progress& p : peers_) {
+    p.learner = !conf_.is_voter(p.id);
+    p.witness = conf_.is_witness(p.id);
+  }
 }
 
 void tracker::reset(log_index next) {
   for (progress& p : peers_) {
     const bool learner = p.learner;
+    const bool witness = p.witness;
     p = progress(p.id, next, limits_);
     p.learner = learner;
+    p.witness = witness;
   }
 }
 

@@ -62,6 +62,7 @@ struct progress {
   bool ping = false;               // replicate: something may be lost, send an append to find out
   bool recent_active = false;      // answered since the last check_quorum
   bool learner = false;            //
+  bool witness = false;            // gets entries and snapshots without their data
   log_index pending_snapshot;      // snapshot: what was sent
   log_index commit_sent;           // newest commit index it was told in an append
   std::uint64_t probe_at = 0;      // tick of the oldest probe that is not answered; 0: none

@@ -117,7 +117,8 @@ struct output {
   void clear();
 };
 
-enum class conf_op : std::uint8_t { voter = 0, learner = 1, remove = 2, update = 3 };
+/// witness: a voter that keeps terms, not data. Only for an id that is not a member.
+enum class conf_op : std::uint8_t { voter = 0, learner = 1, remove = 2, update = 3, witness = 4 };
 enum class conf_transition : std::uint8_t { automatic = 0, implicit = 1, explicit_ = 2 };
 
 /// A wish to change the configuration; the data of an entry_kind::conf entry is its encoding as
@@ -152,6 +153,7 @@ struct peer_status {
   log_index pending_snapshot;  // 0: none
   bool recent_active = false;  // answered in this check_quorum interval
   bool learner = false;
+  bool witness = false;     // a voter without data
   bool recovering = false;  // its disk lost part of its log: it does not count until it has it back
 };
 

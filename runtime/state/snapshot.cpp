@@ -62,6 +62,7 @@ void to_proto(const conf_state& c, pb::ConfState& out) {
   for (const node_id n : c.learners) out.add_learners(n.value());
   for (const node_id n : c.learners_next) out.add_learners_next(n.value());
   out.set_auto_leave(c.auto_leave);
+  for (const node_id n : c.witnesses) out.add_witnesses(n.value());
 }
 
 conf_state from_proto(const pb::ConfState& c) {
@@ -71,6 +72,7 @@ conf_state from_proto(const pb::ConfState& c) {
   for (const auto n : c.learners()) out.learners.emplace_back(n);
   for (const auto n : c.learners_next()) out.learners_next.emplace_back(n);
   out.auto_leave = c.auto_leave();
+  for (const auto n : c.witnesses()) out.witnesses.emplace_back(n);
   return out;
 }
 

@@ -46,7 +46,8 @@ std::optional<log_index> index_of(const std::string& name) {
 }
 
 bytes encode_header(const blixard::snapshot& s) {
-  const std::array lists{&s.conf.voters, &s.conf.outgoing, &s.conf.learners, &s.conf.learners_next};
+  const std::array lists{&s.conf.voters, &s.conf.outgoing, &s.conf.learners, &s.conf.learners_next,
+                         &s.conf.witnesses};
   bytes out(header_bytes);
   for (std::size_t i = 0; i < lists.size(); ++i) {
     CHECK_LE(lists[i]->size(), ids_max);
@@ -78,7 +79,8 @@ std::optional<blixard::snapshot> decode_header(std::span<const std::byte> in, st
   s.index = log_index{get<std::uint64_t>(at + 24)};
   s.term = blixard::term{get<std::uint64_t>(at + 32)};
   s.conf.auto_leave = get<std::uint32_t>(at + 20) != 0;
-  const std::array lists{&s.conf.voters, &s.conf.outgoing, &s.conf.learners, &s.conf.learners_next};
+  const std::array lists{&s.conf.voters, &s.conf.outgoing, &s.conf.learners, &s.conf.learners_next,
+                         &s.conf.witnesses};
   std::size_t next = header_bytes;
   for (std::size_t i = 0; i < lists.size(); ++i) {
     const auto count = get<std::uint32_t>(at + 40 + 4 * i);

@@ -62,12 +62,14 @@ class lab_oracle {
     std::vector<std::uint64_t> terms;  // behind base
     std::uint64_t leads_in = 0;        // the term in which it was leader after the last output
     std::uint64_t handed = 0;
+    bool witness = false;
     std::map<std::string, std::uint64_t> reads;  // asked: what was committed then
 
     [[nodiscard]] std::uint64_t last() const noexcept { return base + terms.size(); }
     [[nodiscard]] std::uint64_t term_at(std::uint64_t index) const;
   };
 
+  [[nodiscard]] bool is_witness(node id) const;
   void wrote(view& v, const json& ready, bool leads);
   void wrote_entry(view& v, const json& e);
   void leads(node id, view& v, const json& status, const json& log);

@@ -310,7 +310,8 @@ void lab_world::propose_conf(node id) {
 }
 
 json lab_world::random_change() {
-  static const std::vector<std::string> ops{"voter", "voter", "learner", "remove", "update"};
+  static const std::vector<std::string> ops{"voter",  "voter",  "voter",  "learner",
+                                            "remove", "remove", "update", "witness"};
   static const std::vector<std::string> transitions{"auto", "auto", "implicit", "explicit"};
   json changes = json::array();
   const std::uint64_t n = d_.one_in(4) ? 0 : 1 + d_.below(3);

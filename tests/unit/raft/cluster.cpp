@@ -46,6 +46,7 @@ cluster::cluster(cluster_options o) : options(std::move(o)) {
   boot->term = term{1};
   for (const auto id : options.voters) boot->conf.voters.emplace_back(id);
   for (const auto id : options.learners) boot->conf.learners.emplace_back(id);
+  for (const auto id : options.witnesses) boot->conf.witnesses.emplace_back(id);
   auto everybody = options.voters;
   everybody.insert(everybody.end(), options.learners.begin(), options.learners.end());
   for (const auto id : everybody) {
@@ -109,6 +110,13 @@ bool cluster::take(std::uint64_t id) {
   return true;
 }
 
+// Somebody knows it to be one; it may not have applied that change itself yet.
+bool cluster::is_witness(std::uint64_t id) const {
+  return std::ranges::any_of(nodes, [&](const auto& n) {
+    return n.second.raft && n.second.raft->configuration().is_witness(node_id{id});
+  });
+}
+
 void cluster::apply(std::uint64_t id, const output& out) {
   node& n = nodes.at(id);
   log_index index = n.raft->applied();
@@ -121,8 +129,13 @@ void cluster::apply(std::uint64_t id, const output& out) {
   for (const entry& e : out.committed) {
     if (e.index != index.next()) throw std::logic_error("committed entries are not contiguous");
     index = e.index;
-    const auto [known, is_new] = committed_.try_emplace(e.index.value(), e);
-    if (!is_new && !(known->second == e))
+    entry whole = e;
+    // What a witness does not have is what the others have.
+    if (const auto at = committed_.find(e.index.value());
+        at != committed_.end() && e.data.empty() && is_witness(id))
+      whole.data = at->second.data;
+    const auto [known, is_new] = committed_.try_emplace(e.index.value(), whole);
+    if (!is_new && !(known->second == whole))
       throw std::logic_error("State Machine Safety: index " + to_string(e.index) + " differs on " +
                              std::to_string(id));
     n.applied.push_back(e);

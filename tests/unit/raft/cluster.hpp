@@ -55,7 +55,8 @@ struct cluster_options {
   std::vector<std::uint64_t> voters{1, 2, 3};
   std::vector<std::uint64_t> learners{};
   std::function<void(config&)> tune{};
-  bool sync_first = false;  // the driver persists an output before it applies it
+  bool sync_first = false;                 // the driver persists an output before it applies it
+  std::vector<std::uint64_t> witnesses{};  // of the voters
 };
 
 class cluster {
@@ -121,6 +122,7 @@ class cluster {
 
  private:
   void start(std::uint64_t id, log_index applied);
+  [[nodiscard]] bool is_witness(std::uint64_t id) const;
   void apply(std::uint64_t id, const output& out);
   void release(std::uint64_t id, persist_seq through);
   void report(const message& m, report_kind how);

@@ -67,7 +67,8 @@ message random_message(dice& d) {
     auto s = std::make_shared<snapshot>();
     s->index = log_index{d.number()};
     s->term = term{d.number()};
-    s->conf = {random_ids(d), random_ids(d), random_ids(d), random_ids(d), d.below(2) == 1};
+    s->conf = {random_ids(d), random_ids(d),   random_ids(d),
+               random_ids(d), d.below(2) == 1, random_ids(d)};
     s->data = bytes_of(d, d.below(2000));
     m.snapshot = s;
   }
@@ -122,6 +123,11 @@ void expect_same(const message& m, const pb::RaftMessage& p) {
             static_cast<std::size_t>(p.snapshot().conf().voters_size()));
   for (std::size_t i = 0; i < m.snapshot->conf.voters.size(); ++i)
     EXPECT_EQ(m.snapshot->conf.voters[i].value(), p.snapshot().conf().voters(static_cast<int>(i)));
+  ASSERT_EQ(m.snapshot->conf.witnesses.size(),
+            static_cast<std::size_t>(p.snapshot().conf().witnesses_size()));
+  for (std::size_t i = 0; i < m.snapshot->conf.witnesses.size(); ++i)
+    EXPECT_EQ(m.snapshot->conf.witnesses[i].value(),
+              p.snapshot().conf().witnesses(static_cast<int>(i)));
 }
 
 void expect_same(const message& a, const message& b) {

@@ -8,7 +8,7 @@
 namespace blixard::raft {
 namespace {
 
-// "v1 l2 r3 u4": voter 1, learner 2, remove 3, update 4.
+// "v1 l2 r3 u4 w5": voter 1, learner 2, remove 3, update 4, witness 5.
 std::vector<conf_change::single> singles(const std::string& text) {
   std::vector<conf_change::single> out;
   std::istringstream in(text);
@@ -16,6 +16,7 @@ std::vector<conf_change::single> singles(const std::string& text) {
     const conf_op op = word[0] == 'v'   ? conf_op::voter
                        : word[0] == 'l' ? conf_op::learner
                        : word[0] == 'r' ? conf_op::remove
+                       : word[0] == 'w' ? conf_op::witness
                                         : conf_op::update;
     out.push_back({op, node_id{std::stoull(word.substr(1))}});
   }
@@ -32,7 +33,8 @@ std::string list(const char* name, const std::vector<node_id>& ids) {
 std::string show(const conf_result& r) {
   if (!r) return "error: " + r.error();
   std::string out = list("voters", r->voters) + list("outgoing", r->outgoing) +
-                    list("learners", r->learners) + list("next", r->learners_next);
+                    list("learners", r->learners) + list("next", r->learners_next) +
+                    list("witnesses", r->witnesses);
   if (r->auto_leave) out += " auto";
   return out.empty() ? out : out.substr(1);
 }
@@ -117,6 +119,39 @@ TEST(change, chooses_simple_joint_or_leave) {
   EXPECT_FALSE(apply_change(three, {{}, automatic, {}}));
 }
 
+TEST(witness, is_a_voter_and_its_id_never_becomes_a_member_with_data) {
+  conf_state with = voters({1, 2, 3});
+  with.witnesses = {node_id{3}};
+  conf_state was = voters({1, 2});
+  was.witnesses = {node_id{3}};
+  const struct {
+    conf_state from;
+    std::string changes;
+    std::string expected;
+  } cases[] = {
+      {voters({1, 2}), "w3", "voters=123 witnesses=3"},
+      {with, "w3", "voters=123 witnesses=3"},
+      {with, "u3", "voters=123 witnesses=3"},
+      {with, "r3", "voters=12 witnesses=3"},
+      {was, "w3", "voters=123 witnesses=3"},
+      {was, "v3", "error: a witness has no data: add it with another id"},
+      {was, "l3", "error: a witness has no data: add it with another id"},
+      {with, "v3", "error: a witness has no data: add it with another id"},
+      {voters({1, 2}), "w2", "error: a member with data cannot become a witness: remove it first"},
+      {voters({1}, {2}), "w2",
+       "error: a member with data cannot become a witness: remove it first"},
+      {voters({1, 2}), "r2 w2", "voters=12 witnesses=2"},
+  };
+  for (const auto& c : cases)
+    EXPECT_EQ(show(change_simple(c.from, singles(c.changes))), c.expected);
+  conf_state last = voters({1, 3});
+  last.witnesses = {node_id{3}};
+  EXPECT_EQ(show(change_simple(last, singles("r1"))), "error: only witnesses would be left");
+  const auto joint = enter_joint(voters({1, 2}), singles("r2 w3"), true);
+  EXPECT_EQ(show(joint), "voters=13 outgoing=12 witnesses=3 auto");
+  EXPECT_EQ(show(leave_joint(*joint)), "voters=13 witnesses=3");
+}
+
 TEST(check, finds_lists_that_do_not_fit_together) {
   const auto bad = [](auto spoil) {
     conf_state c = voters({1, 2}, {3});
@@ -130,6 +165,7 @@ TEST(check, finds_lists_that_do_not_fit_together) {
   EXPECT_TRUE(bad([](conf_state& c) { c.outgoing = {node_id{3}}; }));
   EXPECT_TRUE(bad([](conf_state& c) { c.learners_next = {node_id{5}}; }));
   EXPECT_TRUE(bad([](conf_state& c) { c.auto_leave = true; }));
+  EXPECT_TRUE(bad([](conf_state& c) { c.witnesses = {node_id{3}}; }));
 }
 
 }  // namespace

@@ -1,0 +1,112 @@
+// Witnesses: voters that keep the terms of entries and not their data.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/raft/cluster.hpp"
+
+namespace blixard::raft::test {
+namespace {
+
+// 1 and 2 have data, 3 is the witness.
+cluster_options two_and_a_witness() {
+  return {.voters = {1, 2, 3},
+          .learners = {},
+          .tune = [](config& k) { k.prevote = k.check_quorum = false; },
+          .sync_first = false,
+          .witnesses = {3}};
+}
+
+TEST(witness, gets_places_and_terms_and_no_data) {
+  cluster c(two_and_a_witness());
+  c.elect(1);
+  const log_index index = c.propose(1, "payload");
+  c.settle();
+  EXPECT_EQ(c.at(3).commit(), index);
+  EXPECT_EQ(c.at(3).log().at(index).term, c.at(1).log().at(index).term);
+  EXPECT_TRUE(c.at(3).log().at(index).data.empty());
+  EXPECT_EQ(c.texts(2), std::vector<std::string>{"payload"});
+}
+
+TEST(witness, gets_changes_of_the_configuration_whole) {
+  cluster c(two_and_a_witness());
+  c.elect(1);
+  ASSERT_TRUE(c.at(1).propose_conf(change(conf_op::learner, 4)));
+  c.settle();
+  EXPECT_EQ(c.at(3).configuration().learners, ids({4}));
+}
+
+TEST(witness, is_enough_with_the_leader_for_a_commit) {
+  cluster c(two_and_a_witness());
+  c.elect(1);
+  c.isolate(2);
+  const log_index index = c.propose(1, "x");
+  c.settle();
+  EXPECT_EQ(c.at(1).commit(), index);
+}
+
+TEST(witness, votes_and_does_not_vote_for_a_log_that_is_behind_its_own) {
+  cluster c(two_and_a_witness());
+  c.elect(1);
+  c.isolate(2);
+  c.propose(1, "only on 1, its term on 3");
+  c.settle();
+  c.crash(1);
+  c.heal();
+  // 2 does not have what is committed: it must not win, and 3 is who prevents it.
+  ASSERT_TRUE(c.at(2).campaign());
+  c.settle();
+  EXPECT_FALSE(c.at(2).is_leader());
+  c.restart(1);
+  c.elect(1);
+  c.crash(1);
+  c.tick_all(60);
+  EXPECT_TRUE(c.at(2).is_leader()) << "with the vote of 3";
+  EXPECT_EQ(c.texts(2), std::vector<std::string>{"only on 1, its term on 3"});
+}
+
+TEST(witness, never_campaigns) {
+  cluster c(two_and_a_witness());
+  c.crash(1);
+  c.crash(2);
+  EXPECT_EQ(c.at(3).campaign().error(), refusal::not_promotable);
+  c.tick(3, 500);
+  EXPECT_EQ(c.at(3).role(), role::follower);
+}
+
+TEST(witness, is_not_handed_the_leadership) {
+  cluster c(two_and_a_witness());
+  c.elect(1);
+  EXPECT_EQ(c.at(1).transfer(node_id{3}).error(), refusal::invalid);
+}
+
+TEST(witness, gets_a_snapshot_without_data) {
+  cluster c({.voters = {1, 2}});
+  c.elect(1);
+  c.propose(1, "x");
+  c.settle();
+  c.snapshot_and_compact(1);
+  std::size_t snapshots = 0;
+  c.drop = [&](const message& m) {
+    if (m.type != message_type::snapshot) return false;
+    ++snapshots;
+    EXPECT_EQ(m.to, node_id{3});
+    EXPECT_GT(m.snapshot->index, log_index{1});
+    EXPECT_TRUE(m.snapshot->data.empty());
+    return false;
+  };
+  c.add_blank(3);
+  ASSERT_TRUE(c.at(1).propose_conf(change(conf_op::witness, 3)));
+  c.settle();
+  c.tick_all(5);
+  EXPECT_GT(snapshots, 0u);
+  EXPECT_TRUE(c.at(3).is_witness());
+  EXPECT_EQ(c.at(3).commit(), c.at(1).commit());
+  const auto status = c.at(1).status();
+  const auto seen = std::ranges::find(status.peers, node_id{3}, &peer_status::id);
+  ASSERT_NE(seen, status.peers.end());
+  EXPECT_TRUE(seen->witness);
+}
+
+}  // namespace
+}  // namespace blixard::raft::test
