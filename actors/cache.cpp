@@ -1,8 +1,10 @@
 #include "actors/cache.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/frames.hpp"
+#include "messages/check.hpp"
 #include "messages/cluster.pb.h"
 #include "runtime/net/loop.hpp"
 
@@ -69,36 +71,62 @@ cache::behavior_type cache::make_behavior() {
       [this](const place_vm& request) { place(request); },
       [this](const inventory_changed& change) { inventory_ = change.inventory; },
       [this](const local_query& q) { stats(q); },
+      [this](const plan_found& found) { planned(found); },
   };
 }
 
-pb::Decision cache::decide(const state::inventory& in, const pb::VmSpec& spec,
-                           const state::plan_options& options) {
-  return *placements_.get(in, spec, options, net::monotonic_ns());
+// ---------------------------------------------------------------- placement
+
+void cache::decide(const inventory_ptr& in, const pb::VmSpec& spec,
+                   const state::plan_options& options, continuation then) {
+  const auto waiter = ++last_waiter_;
+  auto answer = placements_.ask(in, spec, options, waiter, net::monotonic_ns());
+  if (const auto* known = std::get_if<blixard::cache::placement_cache::value>(&answer)) {
+    std::visit([&](const auto& r) { go_on(r, **known); }, then);
+    return;
+  }
+  waiting_.emplace(waiter, std::move(then));
+  if (auto* job = std::get_if<plan_job_ptr>(&answer))
+    send(to_.planner, plan_wanted{std::move(*job)});
+}
+
+void cache::planned(const plan_found& found) {
+  for (const auto waiter : placements_.finish(*found.job, found.decision, net::monotonic_ns())) {
+    const auto node = waiting_.extract(waiter);
+    CHECK(!node.empty());
+    std::visit([&](const auto& r) { go_on(r, *found.decision); }, node.mapped());
+  }
 }
 
 void cache::plan(const plan_command& command) {
-  pb::Command c;
-  if (!parse(c, command.frame->body()) || c.op_case() != pb::Command::kVmCreate) {
+  auto c = std::make_shared<pb::Command>();
+  if (!parse(*c, command.frame->body()) || c->op_case() != pb::Command::kVmCreate) {
     send(to_.router, answers{{{command.from, error_answer(command.from.request,
                                                           make_error(errc::invalid_argument,
                                                                      "not a command to be planned"),
                                                           facts_.self)}}});
     return;
   }
-  auto& create = *c.mutable_vm_create();
-  auto spec = create.spec();
+  auto spec = c->vm_create().spec();
   state::fill_defaults(spec);
-  keep_choice(decide(*inventory_, spec, {.listed_max = listed_max}), *create.mutable_decision());
+  decide(inventory_, spec, {.listed_max = listed_max},
+         creation{command.from, command.frame, std::move(c)});
+}
+
+void cache::go_on(const creation& r, const pb::Decision& decision) {
+  keep_choice(decision, *r.command->mutable_vm_create()->mutable_decision());
   proposals out;
-  out.list.push_back({command.from, command_frame(c, command.frame->header())});
+  out.list.push_back({r.from, command_frame(*r.command, r.frame->header())});
   send(to_.raft, std::move(out));
 }
 
 void cache::place(const place_vm& request) {
   const auto& vm = *request.vm;
-  const auto decision =
-      decide(*inventory_, vm.spec(), {.avoid = state::gave_up(vm), .listed_max = listed_max});
+  decide(inventory_, vm.spec(), {.avoid = state::gave_up(vm), .listed_max = listed_max}, request);
+}
+
+void cache::go_on(const place_vm& r, const pb::Decision& decision) {
+  const auto& vm = *r.vm;
   // Nothing fits and the VM says so already: another entry in the log would tell nobody anything.
   if (decision.node() == 0 && vm.fix() == decision.fix() && vm.rejected_size() != 0) return;
   const auto now_ms = unix_ms();
@@ -114,26 +142,39 @@ void cache::place(const place_vm& request) {
   send(to_.raft, std::move(out));
 }
 
+// ---------------------------------------------------------------- answers
+
 void cache::complete(const complete_answer& request) {
-  auto& a = *request.partial;
   if (request.explain) {
     const auto& vm = *request.explain;
-    *a.mutable_decision() = decide(*request.inventory, vm.spec(),
-                                   {.avoid = state::gave_up(vm), .resident = node_id{vm.node()}});
-    // Where it is, if it is anywhere; the candidates tell where it would go now.
-    if (vm.node() != 0) a.mutable_decision()->set_node(vm.node());
-  } else {
-    const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
-    if (summary) *a.mutable_status()->mutable_summary() = *summary;
-    fill_links(*a.mutable_status());
+    decide(request.inventory, vm.spec(),
+           {.avoid = state::gave_up(vm), .resident = node_id{vm.node()}}, request);
+    return;
   }
+  auto& a = *request.partial;
+  const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
+  if (summary) *a.mutable_status()->mutable_summary() = *summary;
+  fill_links(*a.mutable_status());
   send(to_.router, answers{{{request.from, answer_frame(request.from.request, a)}}});
+}
+
+void cache::go_on(const complete_answer& r, const pb::Decision& decision) {
+  auto& shown = *r.partial->mutable_decision();
+  shown = decision;
+  // Where it is, if it is anywhere; the candidates tell where it would go now.
+  if (r.explain->node() != 0) shown.set_node(r.explain->node());
+  send(to_.router, answers{{{r.from, answer_frame(r.from.request, *r.partial)}}});
 }
 
 void cache::fill_links(pb::ClusterStatus& status) {
   const auto now = net::monotonic_ns();
   // A measurement is recorded once: what the router has not renewed grows old and is forgotten.
   if (auto view = facts_.links.load(); view && view != recorded_links_) {
+    // Of a node that is no peer any more nothing is known.
+    if (recorded_links_)
+      for (const auto& old : recorded_links_->links)
+        if (std::ranges::none_of(view->links, [&](const auto& l) { return l.node == old.node; }))
+          peers_.invalidate(old.node);
     for (const auto& l : view->links) peers_.record(l.node, l.connected, l.rtt_us, now);
     recorded_links_ = std::move(view);
   }

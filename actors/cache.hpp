@@ -1,8 +1,13 @@
 // The cache actor: summaries, placement decisions and peer links, each served only for the version
-// of the inventory it was computed from (runtime/cache). It is the planner too: a `vm create`
-// passes through here before it is proposed, so that repeated shapes cost a lookup.
+// of the inventory it was computed from (runtime/cache). A `vm create` passes through here before
+// it is proposed, so that repeated shapes cost a lookup.
+//
+//   asked ─┬► known ─────────────────────────────────────► goes on to raft or router
+//          └► not known: waits ─► planner ─► plan_found ─┘ (one flight for all who ask the same)
 #pragma once
 
+#include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "actors/links.hpp"
@@ -11,7 +16,6 @@
 
 namespace blixard::pb {
 class ClusterStatus;
-class Decision;
 class VmSpec;
 }  // namespace blixard::pb
 
@@ -29,8 +33,22 @@ class cache final : public cache_actor::base {
   void place(const place_vm& request);
   void stats(const local_query& q);
   void fill_links(pb::ClusterStatus& status);
-  [[nodiscard]] pb::Decision decide(const state::inventory& in, const pb::VmSpec& spec,
-                                    const state::plan_options& options);
+
+  /// A `vm create` on its way to the log.
+  struct creation {
+    origin from;
+    frame_ptr frame;
+    std::shared_ptr<pb::Command> command;
+  };
+  /// What goes on once there is a decision.
+  using continuation = std::variant<creation, place_vm, complete_answer>;
+
+  void decide(const inventory_ptr& in, const pb::VmSpec& spec, const state::plan_options& options,
+              continuation then);
+  void planned(const plan_found& found);
+  void go_on(const creation& r, const pb::Decision& decision);
+  void go_on(const place_vm& r, const pb::Decision& decision);
+  void go_on(const complete_answer& r, const pb::Decision& decision);
   void bind(metrics::registry& r, metrics::cache_name name, const blixard::cache::cache_stats& s);
 
   const links& to_;
@@ -40,6 +58,8 @@ class cache final : public cache_actor::base {
   blixard::cache::placement_cache placements_;
   blixard::cache::peer_cache peers_;
   std::shared_ptr<const link_view> recorded_links_;
+  std::unordered_map<blixard::cache::waiter_id, continuation> waiting_;  // for a plan
+  blixard::cache::waiter_id last_waiter_ = 0;
   std::vector<metrics::registry::binding> bindings_;
 };
 

@@ -26,6 +26,7 @@
 namespace blixard::pb {
 class Answer;
 class Command;
+class Decision;
 class Vm;
 class VmReport_One;
 }  // namespace blixard::pb
@@ -33,6 +34,9 @@ namespace blixard::state {
 struct inventory;
 class machine;
 }  // namespace blixard::state
+namespace blixard::cache {
+class plan_job;
+}
 
 namespace blixard::actors {
 
@@ -226,6 +230,15 @@ struct plan_command {
 struct place_vm {
   vm_ptr vm;
 };
+/// A placement that the cache does not have, and what came of it.
+using plan_job_ptr = std::shared_ptr<const blixard::cache::plan_job>;
+struct plan_wanted {
+  plan_job_ptr job;
+};
+struct plan_found {
+  plan_job_ptr job;
+  std::shared_ptr<const pb::Decision> decision;
+};
 /// An answer that lacks only what the caches know (summary, decision); completed and sent to
 /// `from`.
 struct complete_answer {
@@ -309,6 +322,8 @@ BLIXARD_LOCAL_MESSAGE(inventory_changed)
 BLIXARD_LOCAL_MESSAGE(plan_command)
 BLIXARD_LOCAL_MESSAGE(place_vm)
 BLIXARD_LOCAL_MESSAGE(complete_answer)
+BLIXARD_LOCAL_MESSAGE(plan_wanted)
+BLIXARD_LOCAL_MESSAGE(plan_found)
 BLIXARD_LOCAL_MESSAGE(vm_update)
 BLIXARD_LOCAL_MESSAGE(vm_sync)
 BLIXARD_LOCAL_MESSAGE(vm_observed)

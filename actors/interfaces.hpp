@@ -1,12 +1,13 @@
 // Every actor of a node, as a typed interface. This page is the map of who may say what to whom.
 //
-//   router      on the I/O loop; lanes, forwarding, answers              -> raft, node-state,
-//   cache, vm raft        on the I/O loop; owns the consensus core                 -> wal, router,
-//   node-state wal         own thread; writes and syncs                             -> raft
-//   node-state  scheduler; owns the replicated state machine             -> router, cache, vm, raft
-//   cache       scheduler; owns summaries and placement decisions        -> router, raft
-//   vm          scheduler; owns this node's VM supervisor                -> router
-//   repl        scheduler; a shell on the node's terminal                -> router
+//   router      I/O loop    lanes, forwarding, answers          -> raft, node-state, cache, vm
+//   raft        I/O loop    the consensus core                  -> wal, router, node-state
+//   wal         own loop    writes and syncs                    -> raft
+//   node-state  I/O loop    the replicated state machine        -> router, cache, vm, raft
+//   cache       scheduler   summaries, placement decisions      -> router, raft, planner
+//   planner     scheduler   scans the inventory for the cache   -> cache
+//   vm          scheduler   this node's VM supervisor           -> router
+//   repl        scheduler   a shell on the node's terminal      -> router
 //
 // Nothing is answered by a CAF response: an answer is a message of its own, routed by `origin`, so
 // that no request timer, promise or response handler is allocated per command. Messages that need
@@ -112,11 +113,15 @@ using state_actor =
                      caf::reacts_to<local_answer>>;
 
 /// CACHE: versioned, bounded, single-flight results of computations over the inventory.
-using cache_actor =
-    caf::typed_actor<caf::reacts_to<plan_command>, caf::reacts_to<complete_answer>,
-                     caf::reacts_to<place_vm>,
-                     // A new version: results of older ones are never served again.
-                     caf::reacts_to<inventory_changed>, caf::reacts_to<local_query>>;
+using cache_actor = caf::typed_actor<caf::reacts_to<plan_command>, caf::reacts_to<complete_answer>,
+                                     caf::reacts_to<place_vm>,
+                                     // A new version: results of older ones are never served again.
+                                     caf::reacts_to<inventory_changed>, caf::reacts_to<local_query>,
+                                     // From the planner: goes on for everybody who waits for it.
+                                     caf::reacts_to<plan_found>>;
+
+/// PLANNER: plans what the cache does not have. It has no state; the cache goes on meanwhile.
+using planner_actor = caf::typed_actor<caf::reacts_to<plan_wanted>>;
 
 /// VM: converts between the replicated state and the supervisor, reports what was observed.
 using vm_actor =

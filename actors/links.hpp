@@ -24,6 +24,7 @@ struct links {
   wal_actor wal;
   state_actor state;
   cache_actor cache;
+  planner_actor planner;
   vm_actor vm;
 };
 

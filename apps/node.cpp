@@ -2,8 +2,8 @@
 // down again in the reverse order.
 //
 //   main thread     starts everything, then waits for a signal
-//   I/O loop        transport, router, raft          WAL thread   wal actor
-//   CAF scheduler   node-state, cache, vm, repl      supervisor   VMs       exposer   HTTP
+//   I/O loop        transport, router, raft, node-state      WAL loop     wal actor
+//   CAF scheduler   cache, planner, vm, repl                 supervisor   VMs      exposer   HTTP
 #include "apps/node.hpp"
 
 #include <fmt/format.h>
@@ -26,6 +26,7 @@
 #include "actors/cache.hpp"
 #include "actors/hosted.hpp"
 #include "actors/node_state.hpp"
+#include "actors/planner.hpp"
 #include "actors/raft.hpp"
 #include "actors/repl.hpp"
 #include "actors/router.hpp"
@@ -375,6 +376,7 @@ void node::spawn() {
   links_.wal = actors::spawn_hosted<actors::wal>(sys, *wal_host_, links_, facts_,
                                                  std::move(disk_.store), fatal);
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
+  links_.planner = sys.spawn<actors::planner>(links_);
   links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
   links_.state = actors::spawn_hosted<actors::node_state>(sys, *state_host_, links_, facts_,
                                                           std::move(disk_.machine), describe());
@@ -451,6 +453,7 @@ void node::stop() {
   end(repl_);
   end(links_.vm);
   end(links_.cache);
+  end(links_.planner);
   end(links_.state);
   end(links_.raft);
   end(links_.router);

@@ -142,8 +142,8 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(cache_hits, "blixard_cache_hits_total", counter, cache, "Lookups answered from the cache.") \
   X(cache_misses, "blixard_cache_misses_total", counter, cache, "Lookups that had to compute.") \
   X(cache_waits, "blixard_cache_waits_total", counter, cache, "Lookups that waited for a computation already running.") \
-  X(cache_evictions, "blixard_cache_evictions_total", counter, cache, "Entries removed for space or age.") \
-  X(cache_invalidations, "blixard_cache_invalidations_total", counter, cache, "Entries removed because the inventory changed.") \
+  X(cache_evictions, "blixard_cache_evictions_total", counter, cache, "Entries removed for space.") \
+  X(cache_invalidations, "blixard_cache_invalidations_total", counter, cache, "Entries removed because the inventory changed, they were too old, or on request.") \
   X(cache_in_flight, "blixard_cache_in_flight", gauge, cache, "Computations running now.") \
   X(cache_entries, "blixard_cache_entries", gauge, cache, "Entries held.") \
   /* --- node state: written by the node-state actor */ \

@@ -35,15 +35,45 @@ placement_cache::placement_cache()
               .in_flight_max = limits::cache_flights_max,
               .ttl_ns = ns(limits::placement_ttl)}) {}
 
-placement_cache::value placement_cache::get(const state::inventory& in, const pb::VmSpec& spec,
-                                            const state::plan_options& options,
-                                            std::uint64_t now_ns) {
-  const std::string key = key_of(spec, options);
-  if (const value* v = cache_.get(key, in.version, now_ns)) return *v;
-  cache_.count_miss();
-  auto made = std::make_shared<const pb::Decision>(state::plan(in, spec, options));
-  cache_.put(key, in.version, made, now_ns);
-  return made;
+placement_cache::answer placement_cache::ask(const std::shared_ptr<const state::inventory>& in,
+                                             const pb::VmSpec& spec,
+                                             const state::plan_options& options, waiter_id waiter,
+                                             std::uint64_t now_ns) {
+  const std::string shape = state::shape_of(spec, options);
+  auto found = cache_.lookup(shape, in->version, now_ns, waiter);
+  if (const auto* v = std::get_if<value>(&found)) return *v;
+  if (const auto* j = std::get_if<joined>(&found)) return *j;
+  auto made = std::make_shared<plan_job>(in, spec, options);
+  made->shape_ = shape;
+  made->flight_ = std::get<miss_compute>(found).ticket;
+  made->owner_ = waiter;
+  return job{std::move(made)};
+}
+
+std::vector<waiter_id> placement_cache::finish(const plan_job& done, value found,
+                                               std::uint64_t now_ns) {
+  std::vector<waiter_id> waiters{done.owner_};
+  if (!done.flight_) {
+    cache_.put(done.shape_, done.in_->version, std::move(found), now_ns);
+    return waiters;
+  }
+  const auto joined_later = cache_.complete(done.flight_, std::move(found), now_ns);
+  waiters.insert(waiters.end(), joined_later.begin(), joined_later.end());
+  return waiters;
+}
+
+plan_job::plan_job(std::shared_ptr<const state::inventory> in, const pb::VmSpec& spec,
+                   const state::plan_options& options)
+    : in_(std::move(in)),
+      spec_(std::make_unique<pb::VmSpec>(spec)),
+      avoid_(options.avoid.begin(), options.avoid.end()),
+      options_(options) {
+  options_.avoid = avoid_;
+}
+plan_job::~plan_job() = default;
+
+std::shared_ptr<const pb::Decision> plan_job::run() const {
+  return std::make_shared<const pb::Decision>(state::plan(*in_, *spec_, options_));
 }
 
 std::string_view to_string(link_quality q) noexcept {

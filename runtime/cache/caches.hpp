@@ -9,6 +9,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
+#include <vector>
 
 #include "messages/ids.hpp"
 #include "messages/limits.hpp"
@@ -33,7 +35,6 @@ class summary_cache {
   summary_cache();
   /// The summary at this inventory, or null if the node is not known (not kept).
   [[nodiscard]] value get(const state::inventory& in, node_id node, std::uint64_t now_ns);
-  void invalidate_all() { cache_.invalidate_all(); }
   [[nodiscard]] const cache_stats& stats() const noexcept { return cache_.stats(); }
   [[nodiscard]] std::size_t capacity() const noexcept { return cache_.capacity(); }
 
@@ -41,28 +42,50 @@ class summary_cache {
   versioned_cache<node_id, value> cache_;
 };
 
-/// Decisions by request shape; version: the inventory's version. Where the plan is made by another
-/// actor, use `flights()` with `key_of`; `get` plans on the spot.
+/// A placement that has to be planned, by whoever has the time: it holds all that it needs.
+class plan_job {
+ public:
+  plan_job(std::shared_ptr<const state::inventory> in, const pb::VmSpec& spec,
+           const state::plan_options& options);
+  ~plan_job();
+
+  /// What `state::plan` says. Pure; any thread.
+  [[nodiscard]] std::shared_ptr<const pb::Decision> run() const;
+
+ private:
+  friend class placement_cache;
+  std::string shape_;
+  std::shared_ptr<const state::inventory> in_;
+  std::unique_ptr<const pb::VmSpec> spec_;
+  std::vector<std::uint64_t> avoid_;  // what options_.avoid refers to
+  state::plan_options options_;
+  ticket flight_;  // 0: outside the flights
+  waiter_id owner_ = 0;
+};
+
+/// Decisions by request shape; version: the inventory's version. A miss is planned elsewhere, so
+/// that nobody waits behind a scan of all nodes; who asks meanwhile waits for the same one.
 class placement_cache {
  public:
   using value = std::shared_ptr<const pb::Decision>;
-  using flights_type = versioned_cache<std::string, value>;
+  using job = std::shared_ptr<const plan_job>;
+  /// The decision, or the job that is to be run and finished, or: it is being planned. In the last
+  /// two cases `finish` names the waiter.
+  using answer = std::variant<value, job, joined>;
 
   placement_cache();
-  [[nodiscard]] static std::string key_of(const pb::VmSpec& spec,
-                                          const state::plan_options& options = {}) {
-    return state::shape_of(spec, options);
-  }
-  /// What `state::plan` says, from the cache where it has been asked at this version.
-  [[nodiscard]] value get(const state::inventory& in, const pb::VmSpec& spec,
-                          const state::plan_options& options, std::uint64_t now_ns);
-  [[nodiscard]] flights_type& flights() noexcept { return cache_; }
-  void invalidate_all() { cache_.invalidate_all(); }
+  /// `in` and what `options` refers to are needed during the call only.
+  [[nodiscard]] answer ask(const std::shared_ptr<const state::inventory>& in,
+                           const pb::VmSpec& spec, const state::plan_options& options,
+                           waiter_id waiter, std::uint64_t now_ns);
+  /// Keeps what the job found; everybody who waits for it, who asked first is the first.
+  [[nodiscard]] std::vector<waiter_id> finish(const plan_job& done, value found,
+                                              std::uint64_t now_ns);
   [[nodiscard]] const cache_stats& stats() const noexcept { return cache_.stats(); }
   [[nodiscard]] std::size_t capacity() const noexcept { return cache_.capacity(); }
 
  private:
-  flights_type cache_;
+  versioned_cache<std::string, value> cache_;
 };
 
 /// How good a connection is, by its round trip.

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -60,6 +61,16 @@ using waiter_id = std::uint64_t;
 /// Names one computation under way; never 0, never reused.
 using ticket = strong_id<struct ticket_tag>;
 
+/// The caller computes, then calls `complete` with the ticket. Ticket 0: this one is computed
+/// outside the flights (too many of them, or too many waiters); `put` its result.
+struct miss_compute {
+  cache::ticket ticket;
+};
+/// Somebody computes it: the waiter comes out of `complete`.
+struct joined {
+  cache::ticket ticket;
+};
+
 struct cache_limits {
   std::size_t entries_max = 1;
   std::size_t waiters_max = 1;    // per computation
@@ -70,15 +81,6 @@ struct cache_limits {
 template <class Key, class Value, class Hash = std::hash<Key>>
 class versioned_cache {
  public:
-  /// The caller computes, then calls `complete` or `abandon` with the ticket. Ticket 0: this one is
-  /// computed outside the flights (too many of them, or too many waiters); `put` its result.
-  struct miss_compute {
-    blixard::cache::ticket ticket;
-  };
-  /// Somebody computes it: the waiter comes out of `complete` or `abandon`.
-  struct joined {
-    blixard::cache::ticket ticket;
-  };
   using result = std::variant<Value, miss_compute, joined>;
 
   explicit versioned_cache(cache_limits limits) : limits_(limits) {
@@ -90,11 +92,12 @@ class versioned_cache {
   [[nodiscard]] result lookup(const Key& key, log_index version, std::uint64_t now_ns,
                               waiter_id waiter) {
     if (const Value* v = get(key, version, now_ns)) return *v;
-    if (const auto f = flights_.find(key); f != flights_.end() && f->second.serves(version)) {
-      if (f->second.waiters.size() >= limits_.waiters_max) return miss();
-      f->second.waiters.push_back(waiter);
+    if (const auto open = open_.find({key, version}); open != open_.end()) {
+      auto& waiters = flights_.at(open->second).waiters;
+      if (waiters.size() >= limits_.waiters_max) return miss();
+      waiters.push_back(waiter);
       stats_.waited.add();
-      return joined{f->second.id};
+      return joined{open->second};
     }
     return start(key, version);
   }
@@ -121,8 +124,6 @@ class versioned_cache {
     if (ended.key) put(*ended.key, ended.version, std::move(value), now_ns);
     return std::move(ended.waiters);
   }
-  /// Ends a computation that failed; the waiters are to be told or to look up again.
-  std::vector<waiter_id> abandon(ticket t) { return std::move(end(t).waiters); }
 
   /// Keeps a value computed outside a flight. An older version never replaces a newer one.
   void put(const Key& key, log_index version, Value value, std::uint64_t now_ns) {
@@ -146,17 +147,9 @@ class versioned_cache {
   /// Drops the key; a computation under way will keep nothing.
   void invalidate(const Key& key) {
     if (const auto it = index_.find(key); it != index_.end()) drop(it);
-    if (const auto f = flights_.find(key); f != flights_.end()) f->second.keep = false;
+    auto open = open_.lower_bound({key, log_index{}});
+    while (open != open_.end() && open->first.first == key) open = open_.erase(open);
   }
-  /// Drops everything.
-  void invalidate_all() {
-    stats_.invalidations.add(index_.size());
-    index_.clear();
-    lru_.clear();
-    stats_.size.set(0);
-    for (auto& [key, f] : flights_) f.keep = false;
-  }
-
   [[nodiscard]] const cache_stats& stats() const noexcept { return stats_; }
   [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }
   [[nodiscard]] std::size_t capacity() const noexcept { return limits_.entries_max; }
@@ -168,13 +161,10 @@ class versioned_cache {
     std::uint64_t stored_ns;
     Value value;
   };
+  using target = std::pair<Key, log_index>;  // what a computation is for
   struct flight {
-    ticket id;
-    log_index version;
-    bool keep = true;  // false: invalidated under way
+    target what;
     std::vector<waiter_id> waiters;
-
-    [[nodiscard]] bool serves(log_index asked) const noexcept { return keep && version == asked; }
   };
   struct ended_flight {
     std::optional<Key> key;  // where the value is to be kept
@@ -191,25 +181,25 @@ class versioned_cache {
     stats_.misses.add();
     return miss_compute{};
   }
-  /// A flight of an older version is left to its end under its ticket: its waiters asked for that.
   result start(const Key& key, log_index version) {
-    if (flights_.contains(key) || flights_.size() >= limits_.in_flight_max) return miss();
+    if (flights_.size() >= limits_.in_flight_max) return miss();
     stats_.misses.add();
     const ticket t{++last_ticket_};
-    flights_.emplace(key, flight{t, version, true, {}});
-    by_ticket_.emplace(t, key);
+    flights_.emplace(t, flight{{key, version}, {}});
+    open_.emplace(target{key, version}, t);
     stats_.in_flight.set(flights_.size());
     return miss_compute{t};
   }
   ended_flight end(ticket t) {
-    const auto known = by_ticket_.find(t);
-    if (known == by_ticket_.end()) return {};
-    const auto f = flights_.find(known->second);
-    CHECK(f != flights_.end());
-    ended_flight out{std::nullopt, f->second.version, std::move(f->second.waiters)};
-    if (f->second.keep) out.key = known->second;
+    const auto f = flights_.find(t);
+    if (f == flights_.end()) return {};
+    ended_flight out{std::nullopt, f->second.what.second, std::move(f->second.waiters)};
+    const auto open = open_.find(f->second.what);
+    if (open != open_.end() && open->second == t) {
+      out.key = f->second.what.first;
+      open_.erase(open);
+    }
     flights_.erase(f);
-    by_ticket_.erase(known);
     stats_.in_flight.set(flights_.size());
     return out;
   }
@@ -229,8 +219,8 @@ class versioned_cache {
   cache_stats stats_;
   list lru_;  // most recently used first
   index index_;
-  std::unordered_map<Key, flight, Hash> flights_;
-  std::unordered_map<ticket, Key> by_ticket_;
+  std::unordered_map<ticket, flight> flights_;  // under way
+  std::map<target, ticket> open_;  // those that may be joined: not invalidated meanwhile
   std::uint64_t last_ticket_ = 0;
 };
 

@@ -31,6 +31,9 @@ struct record {
   std::vector<bool> disk_full;
   int repaired = 0;
   std::vector<log_index> snapshots;  // stored
+  std::vector<frame_ptr> local_requests;
+  std::vector<members_changed> members;
+  std::vector<plan_job_ptr> jobs;
 };
 
 class router_stub final : public router_actor::base {
@@ -44,11 +47,11 @@ class router_stub final : public router_actor::base {
             [this](const answers& m) {
               r_.answers.insert(r_.answers.end(), m.list.begin(), m.list.end());
             },
-            [](const local_request&) {},
+            [this](const local_request& m) { r_.local_requests.push_back(m.frame); },
             [](drain_atom) {},
             [this](const leader_changed& m) { r_.leaders.push_back(m); },
             [this](const reroute& m) { r_.reroutes.push_back(m); },
-            [](const members_changed&) {},
+            [this](const members_changed& m) { r_.members.push_back(m); },
             [](const connection_closed&) {},
             [](tick_atom) {},
             [](stop_atom) {}};
@@ -119,6 +122,18 @@ class state_stub final : public state_actor::base {
   record& r_;
 };
 
+/// Keeps the jobs: the test says when one is done.
+class planner_stub final : public planner_actor::base {
+ public:
+  planner_stub(caf::actor_config& c, record& r) : planner_actor::base(c), r_(r) {}
+  behavior_type make_behavior() override {
+    return {[this](const plan_wanted& m) { r_.jobs.push_back(m.job); }};
+  }
+
+ private:
+  record& r_;
+};
+
 class testing_config : public caf::actor_system_config {
  public:
   testing_config() { set("scheduler.policy", caf::atom("testing")); }
@@ -143,7 +158,9 @@ struct surroundings {
   ~surroundings() {
     for (const auto& a :
          {caf::actor_cast<caf::actor>(to.router), caf::actor_cast<caf::actor>(to.raft),
-          caf::actor_cast<caf::actor>(to.wal), caf::actor_cast<caf::actor>(to.state)})
+          caf::actor_cast<caf::actor>(to.wal), caf::actor_cast<caf::actor>(to.state),
+          caf::actor_cast<caf::actor>(to.cache), caf::actor_cast<caf::actor>(to.planner),
+          caf::actor_cast<caf::actor>(to.vm)})
       if (a) caf::anon_send_exit(a, caf::exit_reason::user_shutdown);
     to = {};
     run();

@@ -79,7 +79,10 @@ void plan_cached(benchmark::State& state) {
   const auto in = c.sm.inventory();
   const auto spec = request();
   placement_cache cache;
-  for (auto _ : state) benchmark::DoNotOptimize(cache.get(*in, spec, {}, 0));
+  const auto first = cache.ask(in, spec, {}, 1, 0);
+  const auto& job = std::get<placement_cache::job>(first);
+  (void)cache.finish(*job, job->run(), 0);
+  for (auto _ : state) benchmark::DoNotOptimize(cache.ask(in, spec, {}, 1, 0));
 }
 BENCHMARK(plan_cached)->Arg(1'000)->Unit(benchmark::kMicrosecond);
 

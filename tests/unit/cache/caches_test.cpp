@@ -1,6 +1,7 @@
 // Claims about the three caches: never different from what they stand for.
 #include "runtime/cache/caches.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/unit/state/random_log.hpp"
@@ -11,6 +12,7 @@ namespace {
 using state::machine;
 using state::testing::fixture;
 using state::testing::random_log;
+using ::testing::ElementsAre;
 
 pb::VmSpec shape(random_log& random) {
   auto s = fixture::spec_of("vm" + std::to_string(random.below(1000)));
@@ -20,6 +22,20 @@ pb::VmSpec shape(random_log& random) {
   if (random.below(3) == 0) s.mutable_placement()->set_anti_affinity_group("g");
   state::fill_defaults(s);
   return s;
+}
+
+using inventory_ptr = std::shared_ptr<const state::inventory>;
+
+/// The decision, planned on the spot where the cache has none.
+placement_cache::value decide(placement_cache& cache, const inventory_ptr& in,
+                              const pb::VmSpec& spec, const state::plan_options& options,
+                              std::uint64_t now_ns) {
+  const auto answer = cache.ask(in, spec, options, 1, now_ns);
+  if (const auto* known = std::get_if<placement_cache::value>(&answer)) return *known;
+  const auto& job = std::get<placement_cache::job>(answer);
+  const auto found = job->run();
+  EXPECT_THAT(cache.finish(*job, found, now_ns), ElementsAre(1));
+  return found;
 }
 
 TEST(placement_cache, is_never_different_from_a_full_scan) {
@@ -37,7 +53,7 @@ TEST(placement_cache, is_never_different_from_a_full_scan) {
         state::plan_options options;
         const std::vector<std::uint64_t> gave_up{log.below(3)};
         options.avoid = gave_up;
-        const auto cached = cache.get(*in, spec, options, now);
+        const auto cached = decide(cache, in, spec, options, now);
         ASSERT_EQ(cached->SerializeAsString(), state::plan(*in, spec, options).SerializeAsString())
             << "seed " << seed << " entry " << i;
       }
@@ -54,13 +70,13 @@ TEST(placement_cache, plans_once_per_shape_and_version) {
   placement_cache cache;
   auto spec = fixture::spec_of("a");
   state::fill_defaults(spec);
-  const auto first = cache.get(*f.sm.inventory(), spec, {}, 0);
+  const auto first = decide(cache, f.sm.inventory(), spec, {}, 0);
   spec.set_name("b");
-  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 1), first) << "the name does not matter";
+  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 1), first) << "the name does not matter";
   f.put("k", "v");
-  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 2), first) << "keys do not matter";
+  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 2), first) << "keys do not matter";
   f.create("c", first->node());
-  const auto second = cache.get(*f.sm.inventory(), spec, {}, 3);
+  const auto second = decide(cache, f.sm.inventory(), spec, {}, 3);
   EXPECT_NE(second, first);
   EXPECT_EQ(second->inventory_version(), f.sm.inventory()->version.value());
   EXPECT_EQ(cache.stats().misses.get(), 2);
@@ -74,9 +90,65 @@ TEST(placement_cache, a_decision_lives_ten_seconds_at_most) {
   auto spec = fixture::spec_of("a");
   state::fill_defaults(spec);
   constexpr std::uint64_t second = 1'000'000'000;
-  const auto first = cache.get(*f.sm.inventory(), spec, {}, 0);
-  EXPECT_EQ(cache.get(*f.sm.inventory(), spec, {}, 10 * second - 1), first);
-  EXPECT_NE(cache.get(*f.sm.inventory(), spec, {}, 10 * second), first);
+  const auto first = decide(cache, f.sm.inventory(), spec, {}, 0);
+  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 10 * second - 1), first);
+  EXPECT_NE(decide(cache, f.sm.inventory(), spec, {}, 10 * second), first);
+}
+
+TEST(placement_cache, a_thousand_who_ask_at_once_get_one_plan) {
+  fixture f;
+  f.register_node(1);
+  placement_cache cache;
+  auto spec = fixture::spec_of("a");
+  state::fill_defaults(spec);
+  const auto in = f.sm.inventory();
+  const auto first = cache.ask(in, spec, {}, 1, 0);
+  const auto& job = std::get<placement_cache::job>(first);
+  for (waiter_id w = 2; w <= 1000; ++w)
+    ASSERT_TRUE(std::holds_alternative<joined>(cache.ask(in, spec, {}, w, 0)));
+  EXPECT_EQ(cache.stats().in_flight.get(), 1);
+  const auto waiters = cache.finish(*job, job->run(), 0);
+  ASSERT_EQ(waiters.size(), 1000U);
+  EXPECT_EQ(waiters.front(), 1U);
+  EXPECT_EQ(waiters.back(), 1000U);
+  EXPECT_EQ(cache.stats().misses.get(), 1);
+  EXPECT_EQ(cache.stats().waited.get(), 999);
+}
+
+TEST(placement_cache, a_job_holds_all_it_needs) {
+  placement_cache cache;
+  std::optional<placement_cache::job> job;
+  pb::Decision expected;
+  {
+    fixture f;
+    f.register_node(1);
+    f.register_node(2);
+    auto spec = fixture::spec_of("a");
+    state::fill_defaults(spec);
+    const std::vector<std::uint64_t> gave_up{1};
+    expected = state::plan(*f.sm.inventory(), spec, {.avoid = gave_up});
+    job =
+        std::get<placement_cache::job>(cache.ask(f.sm.inventory(), spec, {.avoid = gave_up}, 1, 0));
+  }
+  EXPECT_EQ((*job)->run()->SerializeAsString(), expected.SerializeAsString());
+}
+
+TEST(placement_cache, beyond_its_flights_everybody_plans_and_the_result_is_kept_all_the_same) {
+  fixture f;
+  f.register_node(1);
+  placement_cache cache;
+  auto spec = fixture::spec_of("a");
+  state::fill_defaults(spec);
+  std::vector<placement_cache::job> jobs;
+  for (std::uint32_t i = 0; i <= limits::cache_flights_max; ++i) {
+    spec.set_vcpus(i + 1);
+    jobs.push_back(std::get<placement_cache::job>(cache.ask(f.sm.inventory(), spec, {}, i + 1, 0)));
+  }
+  EXPECT_EQ(cache.stats().in_flight.get(), limits::cache_flights_max);
+  EXPECT_THAT(cache.finish(*jobs.back(), jobs.back()->run(), 0),
+              ElementsAre(limits::cache_flights_max + 1));
+  EXPECT_TRUE(std::holds_alternative<placement_cache::value>(
+      cache.ask(f.sm.inventory(), spec, {}, 9999, 0)));
 }
 
 TEST(summary_cache, is_exact_at_every_version) {

@@ -14,8 +14,8 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 using cache_type = versioned_cache<std::string, int>;
-using miss = cache_type::miss_compute;
-using join = cache_type::joined;
+using miss = miss_compute;
+using join = joined;
 
 constexpr log_index v1{1};
 constexpr log_index v2{2};
@@ -88,7 +88,7 @@ TEST(versioned_cache, evicts_what_was_not_used_for_longest) {
   EXPECT_EQ(c.stats().size.get(), 3);
 }
 
-TEST(versioned_cache, invalidate_drops_one_or_all) {
+TEST(versioned_cache, invalidate_drops_one) {
   cache_type c(small());
   c.put("a", v1, 1, 0);
   c.put("b", v1, 2, 0);
@@ -96,9 +96,7 @@ TEST(versioned_cache, invalidate_drops_one_or_all) {
   c.invalidate("unknown");
   EXPECT_EQ(c.get("a", v1, 0), nullptr);
   EXPECT_NE(c.get("b", v1, 0), nullptr);
-  c.invalidate_all();
-  EXPECT_EQ(c.size(), 0);
-  EXPECT_EQ(c.stats().invalidations.get(), 2);
+  EXPECT_EQ(c.stats().invalidations.get(), 1);
 }
 
 // ---------------------------------------------------------------- single flight
@@ -136,14 +134,16 @@ TEST(single_flight, a_thousand_concurrent_misses_compute_once) {
   EXPECT_EQ(c.complete(t, 1, 0).size(), 999);
 }
 
-TEST(single_flight, another_version_does_not_join) {
+TEST(single_flight, another_version_is_a_flight_of_its_own) {
   cache_type c(small());
   const ticket old = of(c.lookup("k", v1, 0, 1));
-  const auto newer = c.lookup("k", v2, 0, 2);
-  ASSERT_TRUE(std::holds_alternative<miss>(newer));
-  EXPECT_FALSE(of(newer)) << "computed outside the flight that is under way";
-  c.put("k", v2, 22, 0);
-  EXPECT_THAT(c.complete(old, 11, 0), IsEmpty());
+  const ticket newer = of(c.lookup("k", v2, 0, 2));
+  EXPECT_TRUE(newer) << "the older one does not stand in its way";
+  EXPECT_NE(newer, old);
+  EXPECT_EQ(std::get<join>(c.lookup("k", v1, 0, 3)).ticket, old);
+  EXPECT_EQ(std::get<join>(c.lookup("k", v2, 0, 4)).ticket, newer);
+  EXPECT_THAT(c.complete(newer, 22, 0), ElementsAre(4));
+  EXPECT_THAT(c.complete(old, 11, 0), ElementsAre(3));
   EXPECT_EQ(*c.get("k", v2, 0), 22) << "a late result of an old version replaces nothing";
 }
 
@@ -159,14 +159,6 @@ TEST(single_flight, waiters_and_flights_are_bounded) {
   EXPECT_EQ(c.complete(t, 1, 0).size(), 4);
 }
 
-TEST(single_flight, an_abandoned_computation_returns_its_waiters_and_keeps_nothing) {
-  cache_type c(small());
-  const ticket t = of(c.lookup("k", v1, 0, 1));
-  (void)c.lookup("k", v1, 0, 2);
-  EXPECT_THAT(c.abandon(t), ElementsAre(2));
-  EXPECT_TRUE(of(c.lookup("k", v1, 0, 3))) << "the next one computes";
-}
-
 TEST(single_flight, a_key_invalidated_under_way_is_answered_and_not_kept) {
   cache_type c(small());
   const ticket t = of(c.lookup("k", v1, 0, 1));
@@ -174,24 +166,24 @@ TEST(single_flight, a_key_invalidated_under_way_is_answered_and_not_kept) {
   c.invalidate("k");
   EXPECT_THAT(c.complete(t, 1, 0), ElementsAre(2));
   EXPECT_EQ(c.get("k", v1, 0), nullptr);
-  const ticket u = of(c.lookup("k", v1, 0, 3));
-  c.invalidate_all();
-  c.complete(u, 1, 0);
-  EXPECT_EQ(c.size(), 0);
 }
 
 TEST(single_flight, nobody_joins_a_computation_that_was_invalidated) {
   cache_type c(small());
-  (void)c.lookup("k", v1, 0, 1);
+  const ticket first = of(c.lookup("k", v1, 0, 1));
   c.invalidate("k");
-  EXPECT_TRUE(std::holds_alternative<miss>(c.lookup("k", v1, 0, 2)));
+  const ticket second = of(c.lookup("k", v1, 0, 2));
+  EXPECT_TRUE(second) << "the next one starts a flight of its own";
+  EXPECT_THAT(c.complete(first, 1, 0), IsEmpty());
+  EXPECT_EQ(c.get("k", v1, 0), nullptr);
+  (void)c.complete(second, 2, 0);
+  EXPECT_EQ(*c.get("k", v1, 0), 2);
 }
 
 TEST(single_flight, an_unknown_ticket_does_nothing) {
   cache_type c(small());
   EXPECT_THAT(c.complete(ticket{99}, 1, 0), IsEmpty());
   EXPECT_THAT(c.complete(ticket{}, 1, 0), IsEmpty());
-  EXPECT_THAT(c.abandon(ticket{99}), IsEmpty());
   EXPECT_EQ(c.size(), 0);
 }
 
@@ -227,7 +219,7 @@ TEST(versioned_cache, never_serves_another_version_or_an_old_value_whatever_happ
         ASSERT_EQ(v->key, key);
         ASSERT_EQ(v->version, asked);
         ASSERT_LT(now - v->at, 50);
-      } else if (const auto* m = std::get_if<versioned_cache<int, made>::miss_compute>(&r)) {
+      } else if (const auto* m = std::get_if<miss_compute>(&r)) {
         const made value{key, asked, now};
         if (m->ticket)
           flights.push_back({m->ticket, value});
