@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from disk import fill, mount  # noqa: E402
 from harness import Case, Cluster, Exited, Node, eventually, fetch, main, run  # noqa: E402
 
 USAGE, CONFIGURATION, BIND, LOCKED, FOREIGN, TOO_NEW, CORRUPT, NO_SPACE, WRITE = (
@@ -246,39 +247,13 @@ class Start(Case):
 class FileSystems(Case):
     """On small file systems of their own; skipped where a test may not mount one."""
 
-    def mount(self, size):
-        path = self.folder / f"mount{size}"
-        path.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            self.skipTest(f"mounting is not permitted here: {done.stderr.strip()}")
-        # Runs before the nodes are ended: a lazy unmount waits for their last file.
-        self.addCleanup(subprocess.run, ["umount", "--lazy", path], check=True)
-        return path
-
     def node(self, path, *flags):
         cluster = Cluster(path, ["--backend", "process", "--segment-bytes", "64K", *flags])
         self.clusters.append(cluster)
         return cluster
 
-    def fill(self, path):
-        """Takes all space that is left; returns the file that has it."""
-        ballast = path / "ballast"
-        with open(ballast, "wb", buffering=0) as file:
-            try:
-                while file.write(b"x" * 4096) == 4096:
-                    pass
-            except OSError:
-                pass
-        return ballast
-
     def test_a_read_only_data_directory_is_refused_and_named_and_not_harmed(self):
-        path = self.mount("64m")
+        path = mount(self, "64m")
         cluster = self.node(path)
         node = cluster.add()
         eventually("it leads", node.is_ready)
@@ -296,8 +271,8 @@ class FileSystems(Case):
         self.assertEqual(node.ok("kv", "get", "k")["value"], "v")
 
     def test_a_full_data_directory_is_refused_at_start_with_exit_11(self):
-        path = self.mount("1m")
-        ballast = self.fill(path)
+        path = mount(self, "1m")
+        ballast = fill(path)
         cluster = self.node(path)
         node = Node(path, 1, ["--bootstrap", *cluster.flags])
         node.log_path = self.folder / "node1.log"
@@ -314,7 +289,7 @@ class FileSystems(Case):
     def test_a_disk_that_fills_up_refuses_writes_loses_nothing_and_goes_on_when_there_is_space(
         self,
     ):
-        path = self.mount("24m")
+        path = mount(self, "24m")
         node = self.node(path).add()
         eventually("it leads", node.is_ready)
         outcomes = {}
@@ -326,7 +301,7 @@ class FileSystems(Case):
 
         for i in range(5):
             self.assertEqual(put(i)["op"], "ok")
-        ballast = self.fill(path)
+        ballast = fill(path)
         seen = []
         for i in range(5, 60):
             seen.append(put(i).get("error", {}).get("code"))

@@ -18,12 +18,14 @@ KEYS = 8  # shared, so that clients get in each other's way
 class Workload:
     """Runs from construction to `stop`; `problems` then tells what was wrong with the answers."""
 
-    def __init__(self, nodes, clients=9, timeout_ms=3000):
-        nodes = list(nodes)
+    def __init__(self, nodes, clients=9, timeout_ms=3000, space=""):
+        """`space` begins all keys, so that a later load knows nothing of an earlier one's."""
+        nodes, self.space = list(nodes), space
         self.sessions = [Session(nodes[i:] + nodes[:i]) for i in range(len(nodes))]
         self.timeout_ms = timeout_ms
         self.history, self.lock = [], threading.Lock()
-        self.stopping = threading.Event()
+        self.stopping, self.going = threading.Event(), threading.Event()
+        self.going.set()
         self.broken = []
         self.threads = [
             threading.Thread(target=self._client, args=(number,), daemon=True)
@@ -38,8 +40,9 @@ class Workload:
         known, count = {}, 0
         try:
             while not self.stopping.is_set():
+                self.going.wait()
                 count += 1
-                key, value = f"shared/{dice.randrange(KEYS)}", f"{number}.{count}"
+                key, value = f"{self.space}shared/{dice.randrange(KEYS)}", f"{number}.{count}"
                 what = dice.random()
                 if what < 0.3:
                     self._record(session, "get", key, None, known)
@@ -48,7 +51,7 @@ class Workload:
                 elif what < 0.75:
                     self._record(session, "put", key, value, known)
                 else:
-                    self._record(session, "put", f"own/{number}/{count:06}", value, {})
+                    self._record(session, "put", f"{self.space}own/{number}/{count:06}", value, {})
         except Exception as failed:  # an assertion in a thread would be lost
             self.broken.append(repr(failed))
 
@@ -103,8 +106,16 @@ class Workload:
             ]
         return min(ends) - since if ends else None
 
+    def pause(self):
+        """Nobody asks anything new; what is outstanding goes on. `resume` ends it."""
+        self.going.clear()
+
+    def resume(self):
+        self.going.set()
+
     def stop(self):
         self.stopping.set()
+        self.resume()
         for thread in self.threads:
             thread.join(PATIENCE)
             if thread.is_alive():
@@ -119,9 +130,9 @@ class Workload:
         """Reads everything through each of these nodes and checks the whole history."""
         operations = list(self.history)
         # By the thousand: one listing is cut at 10,000 keys, and a fast machine writes more.
-        own = {o.key[:-3] for o in self.history if o.key.startswith("own/")}
+        own = {o.key[:-3] for o in self.history if o.key.startswith(f"{self.space}own/")}
         for node in readers:
-            for prefix in ("shared/", *sorted(own)):
+            for prefix in (f"{self.space}shared/", *sorted(own)):
                 operations += self._read_all(node, prefix)
         return self.broken + check(operations)
 
