@@ -234,18 +234,19 @@ checked add_port(std::string_view text, pb::VmSpec& spec) {
 }
 
 checked fill_policy(const invocation& i, pb::VmSpec& spec) {
-  const auto priority = number_flag(i, "--priority", {1, 1000}, 0);
+  const auto priority = number_flag(i, "--priority", {0, 1000}, 0);
   if (!priority) return tl::unexpected(priority.error());
-  const auto restarts = number_flag(i, "--restarts", {1, 1000}, 0);
+  const auto restarts = number_flag(i, "--restarts", {0, 1000}, 0);
   if (!restarts) return tl::unexpected(restarts.error());
   const auto backoff = number_flag(i, "--backoff", {1, 300}, 0);
   if (!backoff) return tl::unexpected(backoff.error());
-  spec.set_priority(static_cast<std::uint32_t>(*priority));
+  // What is not given is left to the state machine; 0 is a value.
+  if (i.has("--priority")) spec.set_priority(static_cast<std::uint32_t>(*priority));
   spec.set_not_preemptible(i.has("--no-preempt"));
-  if (*restarts != 0 || *backoff != 0) {
+  if (i.has("--restarts"))
     spec.mutable_restart()->set_max_restarts(static_cast<std::uint32_t>(*restarts));
+  if (i.has("--backoff"))
     spec.mutable_restart()->set_backoff_seconds(static_cast<std::uint32_t>(*backoff));
-  }
   for (const auto& text : i.values("--port"))
     if (auto ok = add_port(text, spec); !ok) return ok;
   return add_pairs(i, "--label", *spec.mutable_labels());

@@ -71,6 +71,7 @@ std::string not_running_text(const pb::Vm& vm) {
 }
 
 std::string restart_text(const pb::RestartPolicy& p) {
+  if (p.max_restarts() == 0) return "never: it moves to another node at once";
   return "up to " + std::to_string(p.max_restarts()) + " times, after " +
          std::to_string(p.backoff_seconds()) + " s and twice as long each time, up to " +
          std::to_string(p.backoff_max_seconds()) + " s";

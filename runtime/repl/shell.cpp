@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -216,7 +217,7 @@ class shell {
   }
 
   line_end run_command(invocation inv) {
-    const auto begin = system_clock().mono_ms;
+    const auto begin = std::chrono::steady_clock::now();
     const bool json = inv.value("-o") == "json";
     const bool watch = inv.spec->act == action::watch;
     task t(inv, {}, options_.timeout_ms);
@@ -235,9 +236,11 @@ class shell {
     const auto end = run_task(port_, std::move(t), hooks);
     line_end out;
     if (!endless || end.failure.code != errc::cancelled) out = show(end, shown, json);
-    if (timing_)
-      std::fprintf(options_.err, "time: %s\n",
-                   format_duration_ns((system_clock().mono_ms - begin) * 1'000'000).c_str());
+    if (timing_) {
+      const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
+      const auto ns = static_cast<std::uint64_t>(took.count());
+      std::fprintf(options_.err, "time: %s\n", format_duration_ns(ns).c_str());
+    }
     return out;
   }
 

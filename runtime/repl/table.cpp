@@ -74,9 +74,10 @@ constexpr std::array create_flags{
     flag_spec{.name = "--max-per-node", .value = "N", .help = "of the group on one node [1]"},
     flag_spec{.name = "--soft", .help = "the group is a wish, not a condition"},
     flag_spec{.name = "--label", .value = "K=V", .help = "a label of the VM", .repeated = true},
-    flag_spec{.name = "--priority", .value = "N", .help = "1 to 1000 [500]"},
+    flag_spec{.name = "--priority", .value = "N", .help = "0 to 1000 [500]"},
     flag_spec{.name = "--no-preempt", .help = "never give way to a VM of higher priority"},
-    flag_spec{.name = "--restarts", .value = "N", .help = "on one node before it moves [3]"},
+    flag_spec{
+        .name = "--restarts", .value = "N", .help = "on one node before it moves; 0: none [3]"},
     flag_spec{.name = "--backoff", .value = "S", .help = "before the first restart, then x2 [5]"},
     flag_spec{.name = "--port",
               .value = "HOST:GUEST",

@@ -78,9 +78,9 @@ void fill_defaults(pb::VmSpec& s) {
   if (s.tenant().empty()) s.set_tenant("default");
   if (s.vcpus() == 0) s.set_vcpus(1);
   if (s.memory_bytes() == 0) s.set_memory_bytes(256 * limits::MiB);
-  if (s.priority() == 0) s.set_priority(500);
+  if (!s.has_priority()) s.set_priority(500);
   auto& restart = *s.mutable_restart();
-  if (restart.max_restarts() == 0) restart.set_max_restarts(3);
+  if (!restart.has_max_restarts()) restart.set_max_restarts(3);
   if (restart.backoff_seconds() == 0) restart.set_backoff_seconds(5);
   if (restart.backoff_max_seconds() == 0) restart.set_backoff_max_seconds(300);
   // A command can only be meant for the process backend, a kernel or disk only for QEMU.

@@ -143,7 +143,7 @@ desired_state desired_of(const pb::Vm& vm) {
   d.restarts = vm.restarts();
   d.force = vm.force_stop();
   const auto& policy = vm.spec().restart();
-  if (policy.max_restarts() != 0) d.policy.max_restarts = policy.max_restarts();
+  if (policy.has_max_restarts()) d.policy.max_restarts = policy.max_restarts();
   if (policy.backoff_seconds() != 0) d.policy.backoff_ms = policy.backoff_seconds() * 1000ULL;
   if (policy.backoff_max_seconds() != 0)
     d.policy.backoff_max_ms = policy.backoff_max_seconds() * 1000ULL;

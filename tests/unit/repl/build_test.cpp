@@ -126,6 +126,17 @@ TEST(build, a_plain_vm_leaves_the_defaults_to_the_state_machine) {
   EXPECT_EQ(spec.backend(), pb::BACKEND_AUTO);
   EXPECT_FALSE(spec.has_qemu());
   EXPECT_FALSE(spec.has_process());
+  EXPECT_FALSE(spec.has_priority());
+  EXPECT_FALSE(spec.restart().has_max_restarts());
+}
+
+TEST(build, a_priority_and_restarts_of_zero_are_values_and_not_the_default) {
+  const auto spec =
+      command_of("vm create web --priority 0 --restarts 0", frame_kind::planned).vm_create().spec();
+  EXPECT_TRUE(spec.has_priority());
+  EXPECT_EQ(spec.priority(), 0u);
+  EXPECT_TRUE(spec.restart().has_max_restarts());
+  EXPECT_EQ(spec.restart().max_restarts(), 0u);
 }
 
 TEST(build, a_command_makes_a_process_vm_of_its_words) {
@@ -189,7 +200,7 @@ TEST(build, bad_values_never_leave) {
       {"vm create web --label tier", "--label: \"tier\" is not KEY=VALUE"},
       {"vm create web --require =a", "--require: \"=a\" names no label"},
       {"vm create web --soft", "need --anti-affinity"},
-      {"vm create web --priority 0", "--priority is at least 1"},
+      {"vm create web --backoff 0", "--backoff is at least 1"},
       {"vm create web --priority 1001", "--priority"},
       {"vm create web --port 80", "--port: \"80\" is not HOST:GUEST"},
       {"vm create web --port 0:80", "is not HOST:GUEST"},

@@ -57,6 +57,16 @@ TEST_F(vms, create_fills_in_defaults_and_places_where_the_decision_says) {
   EXPECT_EQ(f.node(2).allocated().memory_bytes(), 256 * MiB);
 }
 
+TEST_F(vms, zero_is_a_priority_and_a_number_of_restarts) {
+  auto spec = f.spec_of("web");
+  spec.set_priority(0);
+  spec.mutable_restart()->set_max_restarts(0);
+  ASSERT_EQ(code_of(f.create(spec, 1)), errc::ok);
+  EXPECT_EQ(f.vm("web").spec().priority(), 0);
+  EXPECT_EQ(f.vm("web").spec().restart().max_restarts(), 0);
+  EXPECT_EQ(f.vm("web").spec().restart().backoff_seconds(), 5);
+}
+
 TEST_F(vms, create_refuses_what_is_not_valid) {
   struct {
     const char* what;

@@ -166,6 +166,8 @@ TEST(launch, defaults_of_the_restart_policy_are_filled_in) {
   vm.mutable_spec()->mutable_restart()->set_backoff_seconds(2);
   vm.mutable_spec()->mutable_restart()->set_backoff_max_seconds(9);
   EXPECT_EQ(desired_of(vm).policy, (restart_policy{7, 2'000, 9'000}));
+  vm.mutable_spec()->mutable_restart()->set_max_restarts(0);
+  EXPECT_EQ(desired_of(vm).policy.max_restarts, 0u) << "never is not the default";
 }
 
 TEST(launch, the_backend_follows_the_spec_then_what_the_node_offers) {
