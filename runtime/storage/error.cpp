@@ -47,6 +47,8 @@ int exit_code(storage_errc code) noexcept {
   return 12;
 }
 
+bool is_unreadable(const storage_error& e) noexcept { return e.sys == EIO; }
+
 storage_error system_error(int sys, std::string_view what, std::string_view path) {
   storage_errc code = storage_errc::io;
   if (sys == ENOSPC || sys == EDQUOT) code = storage_errc::no_space;

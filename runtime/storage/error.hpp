@@ -37,6 +37,8 @@ using result = tl::expected<T, storage_error>;
 [[nodiscard]] int exit_code(storage_errc code) noexcept;
 /// The error for a failed system call; classifies ENOSPC, EROFS, EACCES, ENOENT.
 [[nodiscard]] storage_error system_error(int sys, std::string_view what, std::string_view path);
+/// The disk has a bad place there; asking again, or for something else, is another matter.
+[[nodiscard]] bool is_unreadable(const storage_error& e) noexcept;
 [[nodiscard]] inline tl::unexpected<storage_error> fail(storage_errc code, std::string message) {
   return tl::unexpected(storage_error{code, 0, std::move(message)});
 }

@@ -19,6 +19,8 @@ class segment_bytes {
   segment_bytes(std::unique_ptr<file> f, std::uint64_t size) : file_(std::move(f)), size_(size) {}
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// The disk refused to read a part of what was asked for; that part counts as zeros.
+  [[nodiscard]] bool unreadable() const noexcept { return unreadable_; }
   /// `n` bytes at `offset`, or null where the file is shorter.
   result<const std::byte*> at(std::uint64_t offset, std::uint64_t n) {
     if (offset + n > size_) return nullptr;
@@ -47,10 +49,20 @@ class segment_bytes {
         std::min<std::uint64_t>(std::max<std::uint64_t>(n, chunk_bytes), size_ - offset));
     if (!chunk_ || !chunk_->unique() || chunk_->capacity() < want) chunk_ = buffer::make(want);
     const auto got = file_->pread({chunk_->data(), want}, offset);
-    if (!got) return tl::unexpected(got.error());
+    if (!got && !is_unreadable(got.error())) return tl::unexpected(got.error());
     start_ = offset;
-    filled_ = *got;
+    filled_ = got ? *got : read_around({chunk_->data(), want}, offset);
     return {};
+  }
+
+  std::size_t read_around(std::span<std::byte> into, std::uint64_t offset) {
+    unreadable_ = true;
+    for (std::size_t at = 0; at < into.size(); at += limits::sector_bytes) {
+      const auto sector = into.subspan(at, std::min(limits::sector_bytes, into.size() - at));
+      const auto got = file_->pread(sector, offset + at);
+      std::ranges::fill(sector.subspan(got ? *got : 0), std::byte{});
+    }
+    return into.size();
   }
 
   std::unique_ptr<file> file_;
@@ -58,6 +70,7 @@ class segment_bytes {
   ref<buffer> chunk_;
   std::uint64_t start_ = 0;
   std::size_t filled_ = 0;
+  bool unreadable_ = false;
 };
 
 struct found_file {
@@ -239,6 +252,7 @@ class walker {
   /// Decides what the end in file i is, and sorts the files behind it.
   result<void> judge_end(std::size_t i) {
     bool later_write = false;
+    bool unreadable = false;
     for (; i < files_.size(); ++i) {
       found_file& f = files_[i];
       const bool last = f.sequence == out_.end.segment;
@@ -249,6 +263,7 @@ class walker {
       // A valid header behind the end: the segment in front of it is missing or its header is bad.
       if (!last && f.header.state == segment_state::valid) later_write = true;
       later_write |= rest.later_write;
+      unreadable |= f.bytes->unreadable();
       out_.highest_seen = std::max(out_.highest_seen, rest.highest);
       if (last && rest.end == 0) {
         const auto broken = broken_header(f, from);
@@ -263,6 +278,7 @@ class walker {
       if (!in_log) (rest.end != 0 ? out_.junk : out_.spares).push_back(f.sequence);
     }
     if (later_write) complain("a record is unreadable; what was written after it is there");
+    if (!later_write && unreadable) complain("the disk cannot read what lies here or behind it");
     return {};
   }
 

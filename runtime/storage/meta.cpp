@@ -63,17 +63,20 @@ std::optional<copy> decode(const std::byte* at, node_id node) {
 
 result<loaded_meta> meta_file::load(file_system& fs, const std::string& dir, node_id node) {
   loaded_meta found;
-  const auto content = read_file(fs, dir + "/" + std::string{name});
-  if (!content && content.error().code == storage_errc::not_found) {
+  const auto handle = fs.open(dir + "/" + std::string{name}, open_mode::read);
+  if (!handle && handle.error().code == storage_errc::not_found) {
     found.missing = true;
     return found;
   }
-  if (!content) return tl::unexpected(content.error());
+  if (!handle) return tl::unexpected(handle.error());
   std::array<unsigned, 2> bad_of_slot{};
   for (std::size_t i = 0; i < copies; ++i) {
+    // A sector that cannot be read is a bad copy like any other.
+    block bytes{};
     std::optional<copy> c;
-    if (content->size() >= i * copy_distance + copy_bytes)
-      c = decode(content->data() + i * copy_distance, node);
+    const auto got = (*handle)->pread(bytes, i * copy_distance);
+    if (!got && !is_unreadable(got.error())) return tl::unexpected(got.error());
+    if (got && *got == copy_bytes) c = decode(bytes.data(), node);
     if (!c) {
       ++bad_of_slot[i % 2];
       ++found.bad_copies;

@@ -291,7 +291,8 @@ result<found_snapshots> snapshots::load() {
     if (!index) continue;
     if (found.newest.empty()) {
       auto snap = read_snapshot(*fs_, dir_ + "/" + *name);
-      if (!snap && snap.error().code != storage_errc::corrupt) return tl::unexpected(snap.error());
+      if (!snap && snap.error().code != storage_errc::corrupt && !is_unreadable(snap.error()))
+        return tl::unexpected(snap.error());
       if (!snap || snap->index != *index) {
         found.bad.push_back(*name);
         continue;
