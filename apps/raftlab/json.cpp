@@ -233,6 +233,7 @@ void write_body(const message& m, const contexts& known, json& out) {
       [[fallthrough]];
     case message_type::heartbeat_resp:
       if (m.context != 0) out["ctx"] = known.round(m.context);
+      if (m.rank != 0) out["x"] = std::to_string(m.rank);
       return;
     case message_type::snapshot:
       out["snapshot"] = to_json(*m.snapshot);
@@ -343,6 +344,7 @@ config read_config(node_id id, const json& from) {
   c.election_min_ticks = small("election_ticks", 10);
   c.election_max_ticks = c.election_min_ticks == 0 ? 0 : 2 * c.election_min_ticks - 1;
   c.heartbeat_ticks = small("heartbeat_ticks", 1);
+  c.election_rank = small("election_rank", 0);
   c.seed = number(f, "seed", id.value());
   c.prevote = flag(f, "prevote");
   c.check_quorum = flag(f, "check_quorum");
@@ -411,6 +413,7 @@ void read_body(const json& from, contexts& known, message& m) {
       [[fallthrough]];
     case message_type::heartbeat_resp:
       m.context = read_round(part(from, "ctx"));
+      m.rank = static_cast<std::uint32_t>(read_round(part(from, "x")));
       return;
     case message_type::snapshot:
       m.snapshot = read_snapshot(part(from, "snapshot"));

@@ -47,7 +47,8 @@ enum class m : std::uint32_t {
   snapshot_data,
   nonce,
   repair,
-  notice
+  notice,
+  rank
 };
 constexpr std::uint32_t no(m field) noexcept { return static_cast<std::uint32_t>(field); }
 
@@ -213,6 +214,7 @@ void each_scalar(const message& msg, const Visit& visit) {
   visit(no(m::nonce), msg.nonce);
   visit(no(m::repair), msg.repair);
   visit(no(m::notice), std::uint64_t{msg.notice});
+  visit(no(m::rank), std::uint64_t{msg.rank});
 }
 
 std::size_t scalars_size(const message& msg) {
@@ -369,6 +371,9 @@ bool read_scalar(reader& r, message& msg) {
       return true;
     case m::notice:
       msg.notice = r.varint() != 0;
+      return true;
+    case m::rank:
+      msg.rank = static_cast<std::uint32_t>(r.varint());
       return true;
     case m::entries:
     case m::snapshot:

@@ -70,6 +70,7 @@ tl::expected<void, std::string> check_start(const config& conf, const disk_state
     return refuse("0 < heartbeat_ticks < election_min_ticks must hold");
   if (conf.election_max_ticks < conf.election_min_ticks)
     return refuse("election_max_ticks is below election_min_ticks");
+  if (conf.election_rank > election_rank_max) return refuse("election_rank is too large");
   const log_index base = disk.snapshot ? disk.snapshot->index : log_index{};
   if (disk.snapshot)
     if (auto ok = check_conf(disk.snapshot->conf); !ok) return ok;
@@ -163,22 +164,24 @@ void core::tick() {
   if (recovering()) ask_for_damage();
 }
 
+bool core::is_heard_by_quorum() const {
+  const auto active = [&](const progress& p) {
+    return std::uint64_t{p.id == config_.id || p.recent_active};
+  };
+  return tracker_.quorum_of(active) > 0;
+}
+
 void core::tick_leader() {
   if (election_elapsed_ >= config_.election_min_ticks) {
     election_elapsed_ = 0;
     // A transfer that takes longer than an election has failed: proposals go on here.
     transferee_ = {};
-    if (config_.check_quorum) {
-      const auto active = [&](const progress& p) {
-        return std::uint64_t{p.id == config_.id || p.recent_active};
-      };
-      const bool alive = tracker_.quorum_of(active) > 0;
-      for (progress& p : tracker_.all()) p.recent_active = false;
-      if (!alive) {
-        become_follower(term_, {});
-        return;
-      }
+    if (config_.check_quorum && !is_heard_by_quorum()) {
+      become_follower(term_, {});
+      return;
     }
+    if (config_.check_quorum || config_.election_rank != 0) tracker_.start_interval();
+    yield_to_better_rank();
   }
   if (++heartbeat_elapsed_ >= config_.heartbeat_ticks) {
     heartbeat_elapsed_ = 0;

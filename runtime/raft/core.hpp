@@ -158,6 +158,7 @@ class core {
 
   // core.cpp: start, time, dispatch
   void load(const disk_state& disk, log_index applied);
+  [[nodiscard]] bool is_heard_by_quorum() const;
   void tick_leader();
   [[nodiscard]] bool settle_term(const message& m);
   void answer_stale(const message& m);
@@ -190,6 +191,7 @@ class core {
   void follow(node_id lead);
   tl::expected<void, refusal> start_transfer(node_id target);
   void finish_transfer_if_caught_up(const progress& p);
+  void yield_to_better_rank();
 
   // core_repair.cpp
   void learn_repair_target(const message& m);

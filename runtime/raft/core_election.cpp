@@ -5,6 +5,10 @@
 #include "runtime/raft/core.hpp"
 
 namespace blixard::raft {
+namespace {
+// A voter that answered in so many intervals one after the other is there to stay.
+constexpr std::uint32_t settled_intervals = 10;
+}  // namespace
 
 std::uint32_t core::draw_timeout() {
   // splitmix64: one multiplication chain per draw, any seed is good.
@@ -14,7 +18,8 @@ std::uint32_t core::draw_timeout() {
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
   z ^= z >> 31;
   const std::uint64_t span = config_.election_max_ticks - config_.election_min_ticks + 1;
-  return config_.election_min_ticks + static_cast<std::uint32_t>(z % span);
+  return config_.election_min_ticks +
+         static_cast<std::uint32_t>(z % span + span * config_.election_rank);
 }
 
 // A voter with a whole log, data included, whose configuration is the newest that it knows to be
@@ -258,6 +263,19 @@ void core::finish_transfer_if_caught_up(const progress& p) {
   if (p.id != transferee_ || p.match != log_.last() || p.repair != 0) return;
   timeout_now_sent_ = true;
   send(message_type::timeout_now, p.id);
+}
+
+// Election priority: who has a better rank leads, once it has proved to be there to stay.
+void core::yield_to_better_rank() {
+  if (config_.election_rank == 0 || transferee_) return;
+  const progress* best = nullptr;
+  for (const progress& p : tracker_.all()) {
+    const bool able = p.state == progress_state::replicate && !p.learner && !p.witness &&
+                      p.repair == 0 && p.active_intervals >= settled_intervals;
+    const std::uint32_t bar = best == nullptr ? config_.election_rank : best->rank;
+    if (able && p.id != config_.id && p.rank < bar) best = &p;
+  }
+  if (best != nullptr) (void)start_transfer(best->id);
 }
 
 void core::forget_leader() {

@@ -137,6 +137,7 @@ void core::on_heartbeat(const message& m) {
   if (m.commit <= known_to_agree()) commit_to(m.commit);
   message& r = send(message_type::heartbeat_resp, m.from);
   r.context = m.context;
+  r.rank = config_.election_rank;
   r.after = gate_.for_commit();
   // The leader may count on this answer as a promise, which a restart must be able to see.
   if (uses_leases()) r.after = std::max(r.after, gate_.for_vote());
@@ -204,6 +205,7 @@ void core::on_accepted(progress& p, log_index match) {
 void core::on_heartbeat_response(const message& m) {
   progress& p = *tracker_.find(m.from);
   p.recent_active = true;
+  p.rank = m.rank;
   // It is there, so an append without an answer may be lost: try again.
   p.probe_sent = false;
   if (p.state == progress_state::probe || p.match < log_.last()) {

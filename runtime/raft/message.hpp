@@ -88,6 +88,7 @@ struct message {
   /// From a node that is being repaired: the number of its repair, 0 from any other. append,
   /// heartbeat: the receiver's repair as the leader knows it (core_repair.cpp).
   std::uint64_t repair = 0;
+  std::uint32_t rank = 0;                             // heartbeat_resp: config::election_rank
   node_id target;                                     // transfer
   std::vector<entry> entries;                         // append, propose
   std::shared_ptr<const blixard::snapshot> snapshot;  // snapshot

@@ -118,6 +118,13 @@ void tracker::set_conf(conf_state conf, log_index next) {
   }
 }
 
+void tracker::start_interval() noexcept {
+  for (progress& p : peers_) {
+    p.active_intervals = p.recent_active ? p.active_intervals + 1 : 0;
+    p.recent_active = false;
+  }
+}
+
 void tracker::reset(log_index next) {
   for (progress& p : peers_) {
     const bool learner = p.learner;

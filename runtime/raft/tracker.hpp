@@ -58,17 +58,19 @@ struct progress {
   log_index match;  // known to be durable there
   log_index next;   // the next entry to send
   inflights window;
-  bool probe_sent = false;         // probe: wait for an answer
-  bool ping = false;               // replicate: something may be lost, send an append to find out
-  bool recent_active = false;      // answered since the last check_quorum
-  bool learner = false;            //
-  bool witness = false;            // gets entries and snapshots without their data
-  log_index pending_snapshot;      // snapshot: what was sent
-  log_index commit_sent;           // newest commit index it was told in an append
-  std::uint64_t probe_at = 0;      // tick of the oldest probe that is not answered; 0: none
-  std::uint64_t confirmed_at = 0;  // it followed us at this tick: start of its promise (lease)
-  std::uint64_t round = 0;         // newest read round it acknowledged
-  std::uint64_t repair = 0;        // it is being repaired, under this number: it counts for nothing
+  bool probe_sent = false;     // probe: wait for an answer
+  bool ping = false;           // replicate: something may be lost, send an append to find out
+  bool recent_active = false;  // answered in this interval (an election timeout of its leader)
+  std::uint32_t active_intervals = 0;  // so many before it, without a break
+  std::uint32_t rank = 0;              // its election rank, as it says
+  bool learner = false;                //
+  bool witness = false;                // gets entries and snapshots without their data
+  log_index pending_snapshot;          // snapshot: what was sent
+  log_index commit_sent;               // newest commit index it was told in an append
+  std::uint64_t probe_at = 0;          // tick of the oldest probe that is not answered; 0: none
+  std::uint64_t confirmed_at = 0;      // it followed us at this tick: start of its promise (lease)
+  std::uint64_t round = 0;             // newest read round it acknowledged
+  std::uint64_t repair = 0;  // it is being repaired, under this number: it counts for nothing
   std::uint64_t removal_round = 0;  // the round that told it about our removal; 0: none yet
   bool knows_removal = false;
 
@@ -92,6 +94,8 @@ class tracker {
   [[nodiscard]] const conf_state& conf() const noexcept { return conf_; }
   /// Makes `conf` active; members that stay keep their progress, new ones start probing at `next`.
   void set_conf(conf_state conf, log_index next);
+  /// An interval of check_quorum is over.
+  void start_interval() noexcept;
   /// A new leader knows nothing yet.
   void reset(log_index next);
 

@@ -36,6 +36,8 @@ enum class refusal : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(refusal r) noexcept;
 
+inline constexpr std::uint32_t election_rank_max = 15;
+
 /// Parameters of one core. Ticks are the driver's unit of time; 0 in any max_* means unlimited.
 struct config {
   node_id id;
@@ -45,10 +47,13 @@ struct config {
   std::uint32_t election_min_ticks = 15;
   std::uint32_t election_max_ticks = 30;
   std::uint32_t heartbeat_ticks = 5;  // < election_min_ticks
-  std::uint64_t incarnation = 0;      // another one at each start: old answers to reads are known
-  std::uint64_t seed = 1;             // of the timeouts; use another one on each node and start
-  bool prevote = true;                // thesis section 9.6
-  bool check_quorum = true;           // thesis section 6.2: a leader without acks steps down
+  /// Election priority: 0 campaigns first, each further rank one span of [min, max] later. A leader
+  /// hands over to a voter of a better rank that has been there and up to date for a while.
+  std::uint32_t election_rank = 0;  // <= election_rank_max
+  std::uint64_t incarnation = 0;    // another one at each start: old answers to reads are known
+  std::uint64_t seed = 1;           // of the timeouts; use another one on each node and start
+  bool prevote = true;              // thesis section 9.6
+  bool check_quorum = true;         // thesis section 6.2: a leader without acks steps down
   read_mode reads = read_mode::safe;
   /// Lease reads: how much faster or slower clocks may run against each other, in percent.
   std::uint32_t clock_drift_percent = 10;

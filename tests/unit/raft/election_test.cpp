@@ -236,5 +236,21 @@ TEST(transfer, to_nobody_or_a_learner_is_refused) {
   EXPECT_EQ(c.at(1).transfer(node_id{3}).error(), refusal::invalid);
 }
 
+TEST(rank, the_best_rank_leads_again_after_it_was_away) {
+  cluster c({.voters = {1, 2, 3}, .tune = [](config& k) {
+               k.election_rank = static_cast<std::uint32_t>(k.id.value() - 1);
+             }});
+  c.tick_all(61);
+  EXPECT_EQ(c.leader(), 1u);
+  c.crash(1);
+  c.tick_all(120);
+  EXPECT_EQ(c.leader(), 2u) << "the next best";
+  c.restart(1);
+  c.tick_all(60);
+  EXPECT_EQ(c.leader(), 2u) << "not at once";
+  c.tick_all(400);
+  EXPECT_EQ(c.leader(), 1u);
+}
+
 }  // namespace
 }  // namespace blixard::raft::test
