@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/frames.hpp"
@@ -89,9 +90,7 @@ void vm_manager::sync(const vm_sync& all) {
 }
 
 bool vm_manager::strangers_are_gone() {
-  for (const auto& r : supervisor_.list())
-    if (!r.gone() && !assigned_.contains(vm_id{r.vm()})) return false;
-  return true;
+  return std::ranges::includes(assigned_, supervisor_.held());
 }
 
 // ---------------------------------------------------------------- reports

@@ -65,7 +65,7 @@ class supervisor::impl final : public vm_environment {
   [[nodiscard]] std::string directory_of(std::uint64_t id) const {
     return options_.data_dir + "/vms/" + std::to_string(id);
   }
-  [[nodiscard]] std::vector<pb::VmReport_One> list() const;
+  [[nodiscard]] std::set<vm_id> held() const;
   [[nodiscard]] supervisor_stats stats() const noexcept;
 
   // vm_environment
@@ -86,6 +86,7 @@ class supervisor::impl final : public vm_environment {
   void sweep();
   [[nodiscard]] int wait_ms(std::uint64_t now_ms) const;
   tl::expected<void, error> adopt_all();
+  void hold(std::uint64_t id);
 
   supervisor_options options_;
   unique_fd epoll_;
@@ -97,7 +98,7 @@ class supervisor::impl final : public vm_environment {
 
   mutable std::mutex mutex_;  // protects the two below; held for a move or a copy
   std::vector<std::function<void(impl&, std::uint64_t)>> posted_;
-  std::map<std::uint64_t, pb::VmReport_One> reports_;
+  std::set<vm_id> held_;  // the keys of entries_
 
   // Written by the loop's thread, read by any: relaxed, they order nothing.
   std::array<std::atomic<std::uint64_t>, 5> counters_{};  // by event
@@ -133,6 +134,7 @@ tl::expected<void, error> supervisor::impl::adopt_all() {
   for (const auto& item : fs::directory_iterator{root, failed}) {
     const auto id = id_of(item.path().filename().string());
     if (!id || !item.is_directory()) continue;
+    hold(*id);
     auto entry = std::make_unique<vm_entry>(*this, *id, directory_of(*id));
     auto& e = *entries_.emplace(*id, std::move(entry)).first->second;
     e.adopt(now_in_ms());
@@ -209,12 +211,23 @@ void supervisor::impl::on_time(std::uint64_t now_ms) {
   }
 }
 
+void supervisor::impl::hold(std::uint64_t id) {
+  const std::scoped_lock lock{mutex_};
+  held_.insert(vm_id{id});
+}
+
 void supervisor::impl::sweep() {
-  std::erase_if(entries_, [](const auto& item) { return item.second->is_gone(); });
+  std::erase_if(entries_, [this](const auto& item) {
+    if (!item.second->is_gone()) return false;
+    const std::scoped_lock lock{mutex_};
+    held_.erase(vm_id{item.first});
+    return true;
+  });
 }
 
 void supervisor::impl::set_desired(std::shared_ptr<const pb::Vm> vm, std::uint64_t now_ms) {
   const std::uint64_t id = vm->id();
+  hold(id);
   auto& entry = entries_[id];
   // One that is gone but not swept yet makes room for a new one.
   if (!entry || entry->is_gone()) entry = std::make_unique<vm_entry>(*this, id, directory_of(id));
@@ -239,13 +252,6 @@ void supervisor::impl::watch(std::uint64_t vm, fd_role role, int fd) {
 }
 
 void supervisor::impl::report(const pb::VmReport_One& report) {
-  {
-    const std::scoped_lock hold{mutex_};
-    if (report.gone())
-      reports_.erase(report.vm());
-    else
-      reports_[report.vm()] = report;
-  }
   if (options_.on_report) options_.on_report(report);
 }
 
@@ -263,12 +269,9 @@ void supervisor::impl::count(happening h) {
   counters_.at(static_cast<std::size_t>(h)).fetch_add(1, std::memory_order_relaxed);
 }
 
-std::vector<pb::VmReport_One> supervisor::impl::list() const {
+std::set<vm_id> supervisor::impl::held() const {
   const std::scoped_lock hold{mutex_};
-  std::vector<pb::VmReport_One> result;
-  result.reserve(reports_.size());
-  for (const auto& [id, r] : reports_) result.push_back(r);
-  return result;
+  return held_;
 }
 
 supervisor_stats supervisor::impl::stats() const noexcept {
@@ -315,7 +318,7 @@ std::vector<std::string> supervisor::console_tail(vm_id id, std::size_t lines) c
   return read_tail(impl_->directory_of(id.value()) + "/" + name_of::console, lines);
 }
 
-std::vector<pb::VmReport_One> supervisor::list() const { return impl_->list(); }
+std::set<vm_id> supervisor::held() const { return impl_->held(); }
 supervisor_stats supervisor::stats() const noexcept { return impl_->stats(); }
 
 }  // namespace blixard::vm

@@ -91,8 +91,10 @@ class supervisor {
   /// The last `lines` lines of the VM's console (all of it while it fits the files), oldest first.
   /// Reads files on the caller's thread. Empty when there is nothing. Any thread.
   [[nodiscard]] std::vector<std::string> console_tail(vm_id id, std::size_t lines) const;
-  /// The last report of every VM that is not gone. Any thread; takes a short lock.
-  [[nodiscard]] std::vector<pb::VmReport_One> list() const;
+  /// Every VM of which something may be left on this node: wanted, found at the start, or on its
+  /// way out. One leaves the list when nothing of it lives and its directory is removed. Any
+  /// thread; takes a short lock.
+  [[nodiscard]] std::set<vm_id> held() const;
   [[nodiscard]] supervisor_stats stats() const noexcept;
 
  private:

@@ -34,6 +34,7 @@ struct record {
   std::vector<frame_ptr> local_requests;
   std::vector<members_changed> members;
   std::vector<plan_job_ptr> jobs;
+  std::vector<lease_frame> renewals;
 };
 
 class router_stub final : public router_actor::base {
@@ -80,7 +81,7 @@ class raft_stub final : public raft_actor::base {
             [](const applied_up_to&) {},
             [](tick_atom) {},
             [](const admin_request&) {},
-            [](const lease_frame&) {},
+            [this](const lease_frame& m) { r_.renewals.push_back(m); },
             [](const removed_notice&) {},
             [](const leaseholders&) {},
             [this](const snapshot_stored& m) { r_.snapshots.push_back(m.snap.index); },

@@ -78,7 +78,7 @@ class qemu_vm : public ::testing::Test {
   void TearDown() override {
     if (supervisor_ == nullptr) return;
     supervisor_->retain({});
-    EXPECT_TRUE(eventually([&] { return supervisor_->list().empty(); }));
+    EXPECT_TRUE(eventually([&] { return supervisor_->held().empty(); }));
   }
   /// Replaces the supervisor, as a restarted daemon would.
   void begin() {

@@ -49,7 +49,7 @@ class vm_supervisor : public ::testing::Test {
     if (supervisor_ == nullptr) return;
     // Nothing may stay behind: the next supervisor's retain() is also what cleans up here.
     supervisor_->retain({});
-    EXPECT_TRUE(eventually([&] { return supervisor_->list().empty(); }));
+    EXPECT_TRUE(eventually([&] { return supervisor_->held().empty(); }));
     supervisor_.reset();
     EXPECT_TRUE(std::filesystem::is_empty(dir_ / "vms"));
   }
@@ -69,7 +69,7 @@ TEST_F(vm_supervisor, starts_a_process_and_reports_starting_then_running) {
   EXPECT_EQ(all[1].phase(), pb::PHASE_RUNNING);
   EXPECT_EQ(all[1].generation(), 1U);
   EXPECT_EQ(all[1].backend(), pb::BACKEND_PROCESS);
-  EXPECT_EQ(supervisor_->list().size(), 1U);
+  EXPECT_EQ(supervisor_->held().size(), 1U);
 }
 
 TEST_F(vm_supervisor, console_holds_output_and_error_output) {
