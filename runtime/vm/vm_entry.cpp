@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "messages/cluster.pb.h"
+#include "runtime/base/fault.hpp"
 #include "runtime/vm/child.hpp"
 #include "runtime/vm/console.hpp"
 
@@ -293,8 +294,11 @@ tl::expected<void, error> vm_entry::start_guard(const launch_plan& plan, unique_
   auto argv = o.guard_argv;
   argv.push_back(directory_);
   if (!o.use_lease) argv.emplace_back("--no-lease");
+  if (const auto fault = BLIXARD_FAULT("vm.before_start"); fault.error != 0)
+    return tl::unexpected(system_error("cannot start the guard " + argv[0], fault.error));
   auto pid = spawn_detached(argv, listener->get(), lock.get(), path(name_of::guard_log));
   if (!pid) return tl::unexpected(pid.error());
+  (void)BLIXARD_FAULT("vm.after_start");
   guard_pid_ = *pid;
   guard_is_child_ = true;
   // Our own unreaped child: the pid cannot have been reused.
