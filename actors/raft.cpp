@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "actors/frames.hpp"
 
 namespace blixard::actors {
@@ -163,7 +165,7 @@ void raft_driver::propose(proposals& list) {
     }
     const auto index = core_.propose(keep(p.frame->body(), arrived));
     if (index) {
-      pending_.push_back({*index, core_.current_term(), p.from, now()});
+      wait_for({*index, core_.current_term(), p.from, now()});
       continue;
     }
     switch (index.error()) {
@@ -188,6 +190,13 @@ void raft_driver::propose(proposals& list) {
     }
   }
   schedule_flush();
+}
+
+// What an earlier leadership of this node proposed may still wait for its outcome at a higher
+// index: another leader has cut it from the log, and only what is committed in its place decides.
+void raft_driver::wait_for(pending p) {
+  const auto place = std::ranges::upper_bound(pending_, p.index, {}, &pending::index);
+  pending_.insert(place, std::move(p));
 }
 
 void raft_driver::collect_reads(reads& list) {

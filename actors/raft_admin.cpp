@@ -91,7 +91,7 @@ void raft_driver::change_membership(const origin& from, const raft::conf_change&
     return;
   }
   last_conf_proposed_ = *index;
-  pending_.push_back({*index, core_.current_term(), from, now()});
+  wait_for({*index, core_.current_term(), from, now()});
 }
 
 void raft_driver::remove(const origin& from, node_id id) {

@@ -3,15 +3,17 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tests/actors/stubs.hpp"
 
 namespace blixard::actors::test {
 namespace {
 
-/// A message of term 2 to this node.
-raft::message message_from(std::uint64_t id, raft::message_type type) {
+/// A message to this node.
+raft::message message_from(std::uint64_t id, raft::message_type type, term in = term{2}) {
   raft::message m{type, node_id{id}, {}};
-  m.term = term{2};
+  m.term = in;
   return m;
 }
 
@@ -76,9 +78,9 @@ struct raft_node : surroundings {
     apply(2);
     ASSERT_TRUE(flags.is_leader());
   }
-  void others_acknowledge(std::uint64_t match) {
+  void others_acknowledge(std::uint64_t match, term in = term{2}) {
     for (const std::uint64_t id : {2, 3}) {
-      auto m = message_from(id, raft::message_type::append_resp);
+      auto m = message_from(id, raft::message_type::append_resp, in);
       m.match = log_index{match};
       receive(std::move(m));
     }
@@ -133,6 +135,37 @@ TEST(raft_actor, a_single_voter_commits_only_what_its_disk_has) {
   ASSERT_EQ(n.committed_commands(), 1u);
   ASSERT_EQ(n.seen.commits.back().origins.size(), 1u);
   EXPECT_EQ(n.seen.commits.back().origins.front().second.request, request_id{3});
+}
+
+TEST(raft_actor, what_is_proposed_after_leading_again_is_not_taken_for_what_was_lost_before) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  for (std::uint64_t i = 0; i < 4; ++i) n.propose(kv_put("lost"), request_id{10 + i});
+  n.run();
+  // Another leader, whose log is shorter, replaces them; then this node leads again.
+  auto m = message_from(2, raft::message_type::append, term{3});
+  m.log_index = log_index{2};
+  m.log_term = term{2};
+  m.entries = {{.term = term{3}, .index = log_index{3}}};
+  n.receive(std::move(m));
+  n.sync();
+  n.tick(8);
+  n.receive(message_from(2, raft::message_type::prevote_resp, term{4}));
+  n.sync();
+  n.receive(message_from(2, raft::message_type::vote_resp, term{4}));
+  n.sync();
+  ASSERT_TRUE(n.flags.is_leader());
+  n.propose(kv_put("kept"), request_id{20});
+  n.propose(kv_put("kept"), request_id{21});
+  n.run();
+  n.others_acknowledge(6, term{4});
+  std::set<std::uint64_t> refused;
+  for (const auto& a : n.seen.answers) refused.insert(a.to.request.value());
+  EXPECT_EQ(refused, (std::set<std::uint64_t>{10, 11, 12, 13}));
+  std::set<std::uint64_t> applied;
+  for (const auto& c : n.seen.commits)
+    for (const auto& [index, to] : c.origins) applied.insert(to.request.value());
+  EXPECT_EQ(applied, (std::set<std::uint64_t>{20, 21}));
 }
 
 TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
