@@ -105,8 +105,13 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
                  : id == view->leader      ? "leader"
                  : view->conf.is_voter(id) ? "follower"
                                            : "learner");
-      for (const auto& p : view->peers)
-        if (p.id == id) m.set_match_index(p.match.value());
+      bool recovering = id == facts_.self && view->recovering;
+      for (const auto& p : view->peers) {
+        if (p.id != id) continue;
+        m.set_match_index(p.match.value());
+        recovering = recovering || p.recovering;
+      }
+      if (recovering) m.set_state("recovering");
     }
   }
   status.set_commit_index(facts_.flags->raft().commit.value());

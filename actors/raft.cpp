@@ -194,9 +194,9 @@ void raft_driver::propose(proposals& list) {
 
 // What an earlier leadership of this node proposed may still wait for its outcome at a higher
 // index: another leader has cut it from the log, and only what is committed in its place decides.
-void raft_driver::wait_for(pending p) {
+void raft_driver::wait_for(const pending& p) {
   const auto place = std::ranges::upper_bound(pending_, p.index, {}, &pending::index);
-  pending_.insert(place, std::move(p));
+  pending_.insert(place, p);
 }
 
 void raft_driver::collect_reads(reads& list) {

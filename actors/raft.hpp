@@ -87,7 +87,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   [[nodiscard]] slice keep(slice data, std::size_t arrived_bytes);
   void receive(const raft_frames& in);
   void propose(proposals& list);
-  void wait_for(pending p);
+  void wait_for(const pending& p);
   void collect_reads(reads& list);
   void persisted_up_to(const persisted& p);
   void applied(const applied_up_to& a);

@@ -270,8 +270,8 @@ result<bool> wal::prepare() {
   if (failed_) return refuse();
   const std::uint64_t slice = std::max(slice_bytes, 2 * last_write_bytes_);
   const std::uint64_t size = options_.segment_bytes;
-  // The whole segment at once, a slice per sync: while the file does not grow, a sync has no inode to
-  // write. Recycled segments are full from the start.
+  // The whole segment at once, a slice per sync: while the file does not grow, a sync has no inode
+  // to write. Recycled segments are full from the start.
   if (current_ && filled_ < size) {
     if (auto done = fill(*current_, filled_, std::min(size, filled_ + slice)); !done)
       return tl::unexpected(done.error());
