@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "messages/check.hpp"
+#include "runtime/base/nesting.hpp"
 
 namespace blixard::repl {
 
@@ -33,25 +34,6 @@ tl::unexpected<error> refuse_line(std::string message, std::string hint = {}) {
 
 constexpr std::string_view members_hint =
     R"(such as {"id":1,"cmd":"kv get k","timeout_ms":1000,"client":"c","seq":1})";
-
-/// True where arrays and objects lie in each other more than a few deep: the JSON library writes by
-/// recursion, and a line of brackets would take the whole stack. Text that is no JSON may say
-/// either.
-bool is_nested_too_deeply(std::string_view line) {
-  constexpr int depth_max = 64;
-  int depth = 0;
-  bool in_text = false;
-  for (std::size_t i = 0; i < line.size() && depth <= depth_max; ++i) {
-    const char c = line[i];
-    if (c == '"')
-      in_text = !in_text;
-    else if (c == '\\' && in_text)
-      ++i;
-    else if (!in_text)
-      depth += (c == '[' || c == '{') ? 1 : (c == ']' || c == '}') ? -1 : 0;
-  }
-  return depth > depth_max;
-}
 
 /// The words of "cmd": a line, or an array of words.
 tl::expected<std::vector<std::string>, error> words_of(const json& cmd) {
@@ -155,8 +137,8 @@ void jsonl_session::take_line(std::string_view line, bool whole, task_clock now)
     plain_.push_back({std::string(line), {errc::ok, {}, {}, 0}});
     return start_next_plain(now);
   }
-  const auto parsed = is_nested_too_deeply(line) ? json(json::value_t::discarded)
-                                                 : json::parse(line, nullptr, false);
+  const auto parsed =
+      nests_too_deeply(line) ? json(json::value_t::discarded) : json::parse(line, nullptr, false);
   if (parsed.is_discarded())
     return refuse(make_error(errc::invalid_argument, "the line is not a JSON object",
                              std::string(members_hint)),

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "runtime/base/nesting.hpp"
+
 namespace blixard::vm {
 namespace {
 
@@ -54,6 +56,8 @@ std::string dump(const json& j) { return j.dump(-1, ' ', false, json::error_hand
 
 qmp_message parse_qmp(std::string_view line) {
   qmp_message m;
+  // A guest that has broken into its QEMU must not end the node.
+  if (nests_too_deeply(line)) return m;
   const json j = json::parse(line, nullptr, false);
   if (!j.is_object()) return m;
   m.id = id_of(j);

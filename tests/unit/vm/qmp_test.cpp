@@ -50,6 +50,14 @@ TEST(qmp_parser, knows_the_kinds_of_messages) {
   }
 }
 
+TEST(qmp, brackets_within_brackets_are_garbage_and_not_the_end_of_the_node) {
+  const std::size_t deep = qmp_parser::line_max_bytes / 2 - 100;
+  const auto value = std::string(deep, '[') + std::string(deep, ']');
+  EXPECT_EQ(parse_qmp(R"({"return": )" + value + "}").kind, qmp_kind::garbage);
+  EXPECT_EQ(parse_qmp(R"({"event": "X", "data": )" + value + "}").kind, qmp_kind::garbage);
+  EXPECT_EQ(parse_qmp(R"({"return": [[["[[["]]]})").text, R"([[["[[["]]])");
+}
+
 TEST(qmp_parser, any_split_of_the_stream_gives_the_same_messages) {
   const std::string stream =
       "{\"QMP\": {}}\r\n\r\nnonsense\n{\"return\": {}, \"id\": 1}\r\n{\"event\": \"STOP\"}\n";
