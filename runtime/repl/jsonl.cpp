@@ -63,7 +63,8 @@ tl::expected<void, error> check_members(const json& line) {
   if (!line.contains("cmd")) return refuse_line("cmd is missing", std::string(members_hint));
   if (line.contains("client") != line.contains("seq"))
     return refuse_line("client and seq belong together");
-  if (line.contains("client") && (!line.at("client").is_string() || line.at("client") == ""))
+  if (line.contains("client") &&
+      (!line.at("client").is_string() || line.at("client").get_ref<const std::string&>().empty()))
     return refuse_line("client is not a text, or is an empty one");
   return {};
 }
