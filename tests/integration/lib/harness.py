@@ -314,7 +314,10 @@ class Cluster:
         """Every node is a voter (joins pass through learner first)."""
 
         def done():
-            nodes = self.ok("cluster", "status")["nodes"]
+            code, answer = self.ctl("cluster", "status")
+            if code != 0:  # a fault may have taken the question or its answer
+                return False
+            nodes = answer["result"]["nodes"]
             return len(nodes) == len(self.nodes) and all(
                 n["role"] in ("leader", "follower") and n["state"] == "ready" for n in nodes
             )
