@@ -9,7 +9,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using testing::fixture;
-using ::testing::HasSubstr;
 
 struct history : ::testing::Test {
   fixture f;

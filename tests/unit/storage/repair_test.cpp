@@ -23,7 +23,7 @@ class repair : public testing::Test {
  protected:
   repair() {
     entries_ = make_entries(1, 100, 1, 260);
-    auto [store, found] = open(disk_, with_);
+    auto [store, found] = open(disk_, with);
     for (std::size_t i = 0; i < entries_.size(); i += 4) {
       persist(*store, {entries_.begin() + static_cast<std::ptrdiff_t>(i),
                        entries_.begin() + static_cast<std::ptrdiff_t>(i + 4)});
@@ -39,7 +39,7 @@ class repair : public testing::Test {
 
   /// Opens a damaged disk and goes on behind the damage. Returns how many entries were left.
   static std::uint64_t accept(sim_disk& disk) {
-    auto [store, found] = open(disk, with_);
+    auto [store, found] = open(disk, with);
     EXPECT_TRUE(found.corrupt);
     EXPECT_EQ(found.hard.commit, found.snap.index) << "what is left may have been replaced";
     const auto accepted = store->accept_damage();
@@ -55,7 +55,7 @@ class repair : public testing::Test {
     const std::uint64_t left = accept(disk);
     disk.crash_keeping_first(0);
     {
-      auto [store, found] = open(disk, with_);
+      auto [store, found] = open(disk, with);
       ASSERT_FALSE(found.corrupt) << where << ": " << found.corrupt->what;
       ASSERT_GE(found.repair_to, log_index{90}) << where;
       ASSERT_EQ(found.last_index.value(), left) << where;
@@ -65,7 +65,7 @@ class repair : public testing::Test {
       ASSERT_TRUE(store->repaired());
     }
     disk.crash_keeping_first(0);
-    const auto found = open(disk, with_).found;
+    const auto found = open(disk, with).found;
     ASSERT_FALSE(found.corrupt) << where << ": " << found.corrupt->what;
     ASSERT_EQ(found.repair_to, log_index{}) << where;
     ASSERT_EQ(found.last_index, log_index{105}) << where;
@@ -80,7 +80,7 @@ class repair : public testing::Test {
     return end;
   }
 
-  static inline const store_options with_ = options(8 * 1024);
+  static inline const store_options with = options(8 * 1024);
   sim_disk disk_;
   std::vector<entry> entries_;
   std::vector<std::string> files_;
@@ -122,7 +122,7 @@ TEST_F(repair, whatever_became_of_whole_files_it_goes_on_from_a_prefix) {
 TEST_F(repair, a_segment_of_another_history_is_set_aside) {
   sim_disk other;
   {
-    auto [store, found] = open(other, with_);
+    auto [store, found] = open(other, with);
     for (std::uint64_t i = 1; i <= 100; i += 2) {
       persist(*store, make_entries(i, i + 1, 2, 400));
       while (*store->prepare()) {
@@ -150,13 +150,13 @@ TEST_F(repair, a_crash_while_damage_is_accepted_leaves_it_known) {
       for (std::uint64_t n = 1; !done; ++n) {
         sim_disk disk = damaged;
         {
-          auto [store, found] = open(disk, with_);
+          auto [store, found] = open(disk, with);
           ASSERT_TRUE(found.corrupt);
           disk.lose_power_in(n);
           done = store->accept_damage().has_value();
         }
         disk.crash_keeping_first(n % 3);
-        const auto again = open(disk, with_).found;
+        const auto again = open(disk, with).found;
         ASSERT_TRUE(again.corrupt || again.repair_to) << "segment " << segment << " step " << n;
         if (again.corrupt) {
           ASSERT_TRUE(again.corrupt->repairable) << n;
@@ -172,11 +172,11 @@ TEST_F(repair, what_was_committed_on_the_way_is_believed_and_the_rest_is_not) {
   disk_.flip_bit(files_[2], 2000, 3);
   const std::uint64_t left = accept(disk_);
   {
-    auto [store, found] = open(disk_, with_);
+    auto [store, found] = open(disk_, with);
     persist(*store, make_entries(left + 1, left + 8, 6), hard(6, 0, left + 3));
   }
   disk_.kill_process();
-  const auto found = open(disk_, with_).found;
+  const auto found = open(disk_, with).found;
   EXPECT_EQ(found.hard, hard(6, 0, left + 3));
   EXPECT_TRUE(found.repair_to);
 }
@@ -185,7 +185,7 @@ TEST_F(repair, a_second_damage_is_repaired_with_the_first) {
   disk_.flip_bit(files_[3], 2000, 3);
   const std::uint64_t left = accept(disk_);
   {
-    auto [store, found] = open(disk_, with_);
+    auto [store, found] = open(disk_, with);
     bring_back(*store, left + 1, left + 20);
     ASSERT_TRUE(store->flush_hint());
   }
@@ -193,14 +193,14 @@ TEST_F(repair, a_second_damage_is_repaired_with_the_first) {
   disk_.flip_bit(files_[1], 2000, 3);
   const std::uint64_t less = accept(disk_);
   EXPECT_LT(less, left);
-  const auto found = open(disk_, with_).found;
+  const auto found = open(disk_, with).found;
   EXPECT_GE(found.repair_to, log_index{left + 20});
   EXPECT_EQ(found.hard.term, blixard::term{6});
 }
 
 TEST_F(repair, without_any_readable_snapshot_the_node_starts_from_nothing_but_its_vote) {
   {
-    auto [store, found] = open(disk_, with_);
+    auto [store, found] = open(disk_, with);
     for (const std::uint64_t at : {40, 80}) ASSERT_TRUE(store->save_snapshot(make_snapshot(at, 1)));
     ASSERT_TRUE(store->compact(log_index{81}));
   }
@@ -208,7 +208,7 @@ TEST_F(repair, without_any_readable_snapshot_the_node_starts_from_nothing_but_it
   EXPECT_EQ(accept(disk_), 0U);
   disk_.crash_keeping_first(0);
   {
-    auto [store, found] = open(disk_, with_);
+    auto [store, found] = open(disk_, with);
     EXPECT_EQ(found.hard.term, voted.term);
     EXPECT_EQ(found.hard.vote, voted.vote);
     EXPECT_TRUE(found.snap.empty());
@@ -220,7 +220,7 @@ TEST_F(repair, without_any_readable_snapshot_the_node_starts_from_nothing_but_it
     ASSERT_TRUE(store->repaired());
   }
   disk_.crash_keeping_first(0);
-  const auto found = open(disk_, with_).found;
+  const auto found = open(disk_, with).found;
   ASSERT_FALSE(found.corrupt) << found.corrupt->what;
   EXPECT_EQ(found.snap, make_snapshot(200, 6));
   EXPECT_EQ(found.last_index, log_index{205});
@@ -234,7 +234,7 @@ TEST_F(repair, the_damaged_files_are_kept_aside_and_never_read_again) {
   EXPECT_NE(std::ranges::find(kept, files_[2] + ".bad"), kept.end());
   for (const auto& file : files_in(disk_, "/wal/"))
     if (file.ends_with(".bad")) disk_.zero(file, 0, disk_.content(file).size());
-  EXPECT_FALSE(open(disk_, with_).found.corrupt);
+  EXPECT_FALSE(open(disk_, with).found.corrupt);
 }
 
 }  // namespace

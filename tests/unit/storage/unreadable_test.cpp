@@ -87,7 +87,7 @@ class unreadable : public testing::Test {
         }
     }
   }
-  static inline const store_options with_ = options(8 * 1024);
+  const store_options with_ = options(8 * 1024);
   sim_disk disk_;
 };
 
