@@ -46,8 +46,20 @@ vm_manager::vm_manager(caf::actor_config& config, const links& to, shared_facts&
     durations_.push_back(r.histogram<metric::vm_operation_duration>(static_cast<vm_operation>(o)));
     failures_.push_back(r.counter<metric::vm_operation_failures>(static_cast<vm_operation>(o)));
   }
-  restarts_ = r.bind<metric::vm_restarts>(
-      [&supervisor] { return static_cast<double>(supervisor.stats().crashes); });
+  bind(r);
+}
+
+void vm_manager::bind(metrics::registry& r) {
+  const auto counted = [&]<metric M>(std::uint64_t vm::supervisor_stats::*what) {
+    bindings_.push_back(
+        r.bind<M>([this, what] { return static_cast<double>(supervisor_.stats().*what); }));
+  };
+  counted.operator()<metric::vm_starts>(&vm::supervisor_stats::starts);
+  counted.operator()<metric::vm_restarts>(&vm::supervisor_stats::restarts);
+  counted.operator()<metric::vm_crashes>(&vm::supervisor_stats::crashes);
+  counted.operator()<metric::vm_adopted>(&vm::supervisor_stats::adopted);
+  counted.operator()<metric::vm_lease_kills>(&vm::supervisor_stats::lease_kills);
+  counted.operator()<metric::vm_qmp_timeouts>(&vm::supervisor_stats::qmp_timeouts);
 }
 
 vm_manager::behavior_type vm_manager::make_behavior() {
@@ -69,6 +81,7 @@ void vm_manager::update(const vm_update& u) {
     const vm_id id{one.id};
     if (one.assigned) {
       assigned_.insert(id);
+      operations_.wanted(*one.vm, false, net::monotonic_ns());
       supervisor_.set_desired(one.vm);
     } else if (assigned_.erase(id) != 0) {
       supervisor_.forget(id);
@@ -81,8 +94,12 @@ void vm_manager::sync(const vm_sync& all) {
   incarnation_ = all.incarnation;
   assigned_.clear();
   for (const auto& vm : all.list) assigned_.insert(vm_id{vm->id()});
+  const auto found = supervisor_.held();
   supervisor_.retain(assigned_);
-  for (const auto& vm : all.list) supervisor_.set_desired(vm);
+  for (const auto& vm : all.list) {
+    operations_.wanted(*vm, found.contains(vm_id{vm->id()}), net::monotonic_ns());
+    supervisor_.set_desired(vm);
+  }
   // With a lease that is still running nothing can have been placed elsewhere; without one it may.
   fenced_ = !lease_.valid_at(vm::boottime_ns());
   renewed_ns_ = 0;
@@ -134,22 +151,18 @@ void vm_manager::acknowledged(const local_answer& a) {
 }
 
 void vm_manager::account(const pb::VmReport_One& r) {
+  if (const auto ended = operations_.seen(r, net::monotonic_ns())) {
+    const auto i = static_cast<std::size_t>(ended->what);
+    durations_[i].observe(ended->took_ns);
+    if (ended->failed) failures_[i].add();
+  }
   const vm_id id{r.vm()};
-  const auto now = net::monotonic_ns();
-  auto& was = phases_[id];
-  const auto finished = [&](vm_operation o) {
-    const auto i = static_cast<std::size_t>(o);
-    if (was.since_ns != 0) durations_[i].observe(now - was.since_ns);
-    if (r.phase() == pb::PHASE_FAILED) failures_[i].add();
-  };
-  if (was.phase == pb::PHASE_STARTING && r.phase() != pb::PHASE_STARTING)
-    finished(vm_operation::start);
-  if (was.phase == pb::PHASE_STOPPING && r.phase() != pb::PHASE_STOPPING)
-    finished(vm_operation::stop);
-  if (was.phase != r.phase()) was = {r.phase(), now};
-  if (r.gone()) phases_.erase(id);
+  if (r.gone())
+    phases_.erase(id);
+  else
+    phases_[id] = r.phase();
   std::vector<std::size_t> counts(by_phase_.size());
-  for (const auto& [vm, p] : phases_) ++counts[static_cast<std::size_t>(p.phase)];
+  for (const auto& [vm, phase] : phases_) ++counts[static_cast<std::size_t>(phase)];
   for (std::size_t i = 0; i < counts.size(); ++i) by_phase_[i].set(counts[i]);
 }
 

@@ -17,6 +17,7 @@
 #include <set>
 
 #include "actors/links.hpp"
+#include "actors/vm_operations.hpp"
 #include "metrics/registry.hpp"
 #include "runtime/vm/lease.hpp"
 #include "runtime/vm/supervisor.hpp"
@@ -43,6 +44,7 @@ class vm_manager final : public vm_actor::base {
   void renew();
   [[nodiscard]] bool strangers_are_gone();
   void account(const pb::VmReport_One& r);
+  void bind(metrics::registry& r);
 
   const links& to_;
   shared_facts& facts_;
@@ -58,16 +60,13 @@ class vm_manager final : public vm_actor::base {
   request_id last_request_;
   std::uint64_t renewed_ns_ = 0;
 
-  struct phase_since {
-    int phase = -1;
-    std::uint64_t since_ns = 0;
-  };
-  std::map<vm_id, phase_since> phases_;
+  vm_operations operations_;
+  std::map<vm_id, pb::Phase> phases_;  // as last reported
   std::vector<metrics::gauge> by_phase_;
   std::vector<metrics::histogram> durations_;
   std::vector<metrics::counter> failures_;
   metrics::gauge lease_remaining_;
-  metrics::registry::binding restarts_;
+  std::vector<metrics::registry::binding> bindings_;
 };
 
 }  // namespace blixard::actors

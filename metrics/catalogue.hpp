@@ -164,7 +164,12 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(vm_local, "blixard_vm_local", gauge, phase, "VMs of this node by observed phase.") \
   X(vm_operation_duration, "blixard_vm_operation_duration_seconds", durations, operation, "Duration of an operation on a VM of this node.") \
   X(vm_operation_failures, "blixard_vm_operation_failures_total", counter, operation, "Operations on VMs of this node that failed.") \
-  X(vm_restarts, "blixard_vm_restarts_total", counter, none, "Restarts of VMs of this node by their restart policy.") \
+  X(vm_starts, "blixard_vm_starts_total", counter, none, "Attempts to start a VM on this node.") \
+  X(vm_restarts, "blixard_vm_restarts_total", counter, none, "Of these, by the VM's restart policy after it failed.") \
+  X(vm_crashes, "blixard_vm_crashes_total", counter, none, "VMs of this node that ended although nobody asked for it, or did not come up.") \
+  X(vm_adopted, "blixard_vm_adopted_total", counter, none, "Running VMs that this process found when it started, and took over.") \
+  X(vm_lease_kills, "blixard_vm_lease_kills_total", counter, none, "VMs of this node that were killed because its lease ran out.") \
+  X(vm_qmp_timeouts, "blixard_vm_qmp_timeouts_total", counter, none, "Commands to QEMU that were not answered in time.") \
   X(vm_lease_remaining, "blixard_vm_lease_remaining_seconds", gauge, none, "Time for which this node may still run VMs; negative when the lease has expired.") \
   /* --- process and build: read at the scrape */ \
   X(process_cpu, "process_cpu_seconds_total", counter, none, "User and system CPU time of the process.") \

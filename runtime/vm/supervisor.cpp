@@ -101,7 +101,7 @@ class supervisor::impl final : public vm_environment {
   std::set<vm_id> held_;  // the keys of entries_
 
   // Written by the loop's thread, read by any: relaxed, they order nothing.
-  std::array<std::atomic<std::uint64_t>, 5> counters_{};  // by event
+  std::array<std::atomic<std::uint64_t>, happenings> counters_{};
   std::atomic<std::uint64_t> wakeups_{0};
 };
 
@@ -280,6 +280,7 @@ supervisor_stats supervisor::impl::stats() const noexcept {
   };
   supervisor_stats s;
   s.starts = read(happening::start);
+  s.restarts = read(happening::restart);
   s.crashes = read(happening::crash);
   s.adopted = read(happening::adopted);
   s.lease_kills = read(happening::lease_kill);

@@ -57,8 +57,9 @@ struct supervisor_options {
 
 /// Counters since start; each is written by the supervisor's thread and read by any (relaxed).
 struct supervisor_stats {
-  std::uint64_t starts = 0;
-  std::uint64_t crashes = 0;  // exits that nobody asked for
+  std::uint64_t starts = 0;    // of guards
+  std::uint64_t restarts = 0;  // of these, by the restart policy
+  std::uint64_t crashes = 0;   // exits that nobody asked for, and starts that failed
   std::uint64_t adopted = 0;
   std::uint64_t lease_kills = 0;
   std::uint64_t qmp_timeouts = 0;

@@ -283,6 +283,7 @@ void vm_entry::launch(std::uint64_t now_ms) {
   if (auto started = start_guard(plan_, std::move(*lock)); !started)
     return fail(started.error(), false);
   environment_.count(vm_environment::happening::start);
+  if (plan_.failures > 0) environment_.count(vm_environment::happening::restart);
 }
 
 tl::expected<void, error> vm_entry::start_guard(const launch_plan& plan, unique_fd lock) {

@@ -33,7 +33,8 @@ class vm_environment {
   virtual void log(const char* level, const std::string& line) = 0;
   [[nodiscard]] virtual bool lease_is_valid() = 0;
   [[nodiscard]] virtual const supervisor_options& options() const = 0;
-  enum class happening : std::uint8_t { start, crash, adopted, lease_kill, qmp_timeout };
+  enum class happening : std::uint8_t { start, restart, crash, adopted, lease_kill, qmp_timeout };
+  static constexpr std::size_t happenings = 6;
   virtual void count(happening h) = 0;
 };
 

@@ -4,12 +4,13 @@ and what becomes of one that no node can run.
 """
 import os
 import pathlib
+import re
 import signal
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, eventually, is_alive, main, run  # noqa: E402
+from harness import Case, eventually, fetch, is_alive, main, run  # noqa: E402
 
 FOREVER = "sleep 100000"
 
@@ -84,6 +85,52 @@ class History(Case):
         eventually("the daemon adopted it", lambda: "(web): adopted" in cluster[0].log())
         self.create(cluster, "next", "--command", FOREVER)
         self.assertEqual(self.show(cluster, "web"), vm)
+
+    def counted(self, node):
+        """{operation: how often it ended} and {counter: value}, as a scrape of the node shows them."""
+        body = fetch(node.metrics, "/metrics")[1]
+        ended = re.findall(
+            r'^blixard_vm_operation_duration_seconds_count\{operation="(\w+)"\} (\d+)$', body, re.M
+        )
+        counters = re.findall(r"^blixard_vm_(\w+)_total (\d+)$", body, re.M)
+        return {o: int(n) for o, n in ended if n != "0"}, {c: int(n) for c, n in counters}
+
+    def test_what_was_done_to_it_is_counted_and_timed_in_the_metrics(self):
+        cluster = self.cluster(1)
+        vm = self.create(cluster, "web", "--command", FOREVER, "--backoff", "1")
+        for word, phase in (
+            ("pause", "paused"),
+            ("resume", "running"),
+            ("restart", "running"),
+            ("stop", "stopped"),
+            ("start", "running"),
+        ):
+            was = self.show(cluster, "web")["pid"]
+            cluster.ok("vm", word, "web")
+            vm = self.becomes(
+                cluster,
+                "web",
+                lambda v: v["phase"] == phase and (word != "restart" or v["pid"] not in (0, was)),
+            )
+        os.kill(vm["pid"], signal.SIGKILL)
+        self.becomes(
+            cluster, "web", lambda v: v["phase"] == "running" and v["pid"] not in (0, vm["pid"])
+        )
+        once = {"pause": 1, "resume": 1, "restart": 1, "stop": 1}
+        eventually(
+            lambda: f"each is counted: {self.counted(cluster[0])}",
+            lambda: self.counted(cluster[0])[0] == {**once, "start": 3},
+        )
+        counters = self.counted(cluster[0])[1]
+        self.assertEqual([counters[c] for c in ("starts", "restarts", "crashes")], [4, 1, 1])
+
+        cluster[0].kill()
+        cluster[0].start()
+        cluster.wait_ready()
+        eventually("adopted", lambda: self.counted(cluster[0])[0] == {"adopt": 1})
+        self.assertEqual(self.counted(cluster[0])[1]["adopted"], 1)
+        cluster.ok("vm", "delete", "web")
+        eventually("deleted", lambda: self.counted(cluster[0])[0] == {"adopt": 1, "delete": 1})
 
     def test_a_vm_of_a_dead_node_says_why_it_moved(self):
         cluster = self.cluster(3)
