@@ -6,8 +6,6 @@
 namespace blixard::actors {
 namespace {
 
-using metrics::vm_operation;
-
 /// One VM: wishes and reports at times that the test names.
 struct tracked {
   vm_operations operations;
