@@ -247,23 +247,21 @@ class Requests(SharedCluster):
         )
 
     def test_a_client_that_stops_reading_or_is_killed_does_not_hurt_the_node(self):
-        for _ in range(5):
-            with subprocess.Popen(
+        def client():
+            return subprocess.Popen(
                 [BIN, "ctl", "--connect", self.node.address, "--jsonl"],
                 env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-            ) as p:
+            )
+
+        for _ in range(5):
+            with client() as p:
                 p.stdin.write(b"kv put killed 1\n" * 100)
                 p.stdin.flush()
                 p.stdout.readline()
                 p.kill()
-        with subprocess.Popen(
-            [BIN, "ctl", "--connect", self.node.address, "--jsonl"],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as p:
+        with client() as p:
             p.stdout.close()
             p.stdin.write(b"kv put killed 2\n")
             p.stdin.close()
