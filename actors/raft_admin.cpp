@@ -247,7 +247,7 @@ void raft_driver::hand_over() {
   node_id best;
   log_index match;
   for (const auto& p : core_.status().peers) {
-    if (p.id == core_.id() || p.learner || p.recovering || !p.recent_active) continue;
+    if (p.id == core_.id() || p.learner || p.witness || p.recovering || !p.recent_active) continue;
     if (!best || p.match > match) {
       best = p.id;
       match = p.match;

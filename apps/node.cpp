@@ -110,6 +110,7 @@ raft::config core_config(const node_config& c, std::uint64_t repair) {
   out.election_min_ticks = ticks(c.election_min_ms);
   out.election_max_ticks = ticks(c.election_max_ms);
   out.heartbeat_ticks = ticks(c.heartbeat_ms);
+  out.election_rank = c.election_rank;
   out.seed = seed_of(c);
   out.max_inflight_msgs = limits::inflight_max_messages;
   out.max_inflight_bytes = limits::inflight_max_bytes;

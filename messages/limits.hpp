@@ -35,6 +35,7 @@ inline constexpr std::uint32_t tick_ms = 10;
 inline constexpr std::uint32_t heartbeat_ms = 50;
 inline constexpr std::uint32_t election_min_ms = 150;
 inline constexpr std::uint32_t election_max_ms = 300;
+inline constexpr std::uint32_t election_rank_max = 15;
 inline constexpr std::size_t snapshot_max_bytes = 2 * GiB;  // raw, one node's whole state
 inline constexpr std::size_t append_max_bytes = 1 * MiB;    // entries of one append message
 inline constexpr std::size_t inflight_max_messages = 256;

@@ -176,6 +176,10 @@ constexpr std::array settings{
             [](cfg& c, str v) { return store_milliseconds(c.election_min_ms, v); }},
     setting{"election-max-ms", "N", single, "longest election timeout [300]",
             [](cfg& c, str v) { return store_milliseconds(c.election_max_ms, v); }},
+    setting{"election-rank", "N", single, "who leads first: 0 before 1, ... 15 [0]",
+            [](cfg& c, str v) {
+              return store(c.election_rank, parse_unsigned(v, limits::election_rank_max));
+            }},
     setting{"snapshot-entries", "N", single, "entries between snapshots [100000]",
             [](cfg& c, str v) { return store(c.snapshot_entries, parse_unsigned(v)); }},
     setting{"segment-bytes", "SIZE", single, "size of a log segment [64M]",

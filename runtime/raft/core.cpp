@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "messages/check.hpp"
+#include "messages/limits.hpp"
 #include "runtime/raft/confchange.hpp"
 
 namespace blixard::raft {
@@ -70,7 +71,7 @@ tl::expected<void, std::string> check_start(const config& conf, const disk_state
     return refuse("0 < heartbeat_ticks < election_min_ticks must hold");
   if (conf.election_max_ticks < conf.election_min_ticks)
     return refuse("election_max_ticks is below election_min_ticks");
-  if (conf.election_rank > election_rank_max) return refuse("election_rank is too large");
+  if (conf.election_rank > limits::election_rank_max) return refuse("election_rank is too large");
   const log_index base = disk.snapshot ? disk.snapshot->index : log_index{};
   if (disk.snapshot)
     if (auto ok = check_conf(disk.snapshot->conf); !ok) return ok;

@@ -36,8 +36,6 @@ enum class refusal : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(refusal r) noexcept;
 
-inline constexpr std::uint32_t election_rank_max = 15;
-
 /// Parameters of one core. Ticks are the driver's unit of time; 0 in any max_* means unlimited.
 struct config {
   node_id id;
@@ -49,7 +47,7 @@ struct config {
   std::uint32_t heartbeat_ticks = 5;  // < election_min_ticks
   /// Election priority: 0 campaigns first, each further rank one span of [min, max] later. A leader
   /// hands over to a voter of a better rank that has been there and up to date for a while.
-  std::uint32_t election_rank = 0;  // <= election_rank_max
+  std::uint32_t election_rank = 0;  // <= limits::election_rank_max
   std::uint64_t incarnation = 0;    // another one at each start: old answers to reads are known
   std::uint64_t seed = 1;           // of the timeouts; use another one on each node and start
   bool prevote = true;              // thesis section 9.6

@@ -148,6 +148,14 @@ class Membership(Case):
         self.assertEqual(cluster.leader().number, 3)
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
 
+    def test_who_has_the_best_rank_leads_whenever_it_is_there(self):
+        cluster = self.cluster(3, each=[["--election-rank", str(rank)] for rank in range(3)])
+        first = cluster[0]
+        first.kill()
+        self.assertEqual(cluster.leader().number, 2)
+        first.start()
+        eventually("node 1 leads again", lambda: cluster.leader() is first)
+
     def test_a_removed_follower_exits_13_and_the_others_go_on(self):
         cluster = self.cluster(3)
         load = Workload([cluster[0], cluster[1], cluster[2]], clients=6)

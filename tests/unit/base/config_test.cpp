@@ -90,6 +90,8 @@ TEST(config, every_flag_arrives) {
                                       "60",
                                       "--election-max-ms",
                                       "90",
+                                      "--election-rank",
+                                      "2",
                                       "--snapshot-entries",
                                       "100",
                                       "--segment-bytes",
@@ -123,6 +125,7 @@ TEST(config, every_flag_arrives) {
   EXPECT_EQ(c->heartbeat_ms, 20u);
   EXPECT_EQ(c->election_min_ms, 60u);
   EXPECT_EQ(c->election_max_ms, 90u);
+  EXPECT_EQ(c->election_rank, 2u);
   EXPECT_EQ(c->snapshot_entries, 100u);
   EXPECT_EQ(c->segment_bytes, 1u << 20);
   EXPECT_EQ(c->max_frame_bytes, 2u << 20);
@@ -236,6 +239,7 @@ TEST(config, a_mistake_names_its_place_and_the_way_out) {
       {{"--tick-ms", "0"}, {}, "", configuration, "tick-ms is 0", ""},
       {{"--heartbeat-ms", "5"}, {}, "", configuration, "heartbeat-ms is shorter", ""},
       {{"--heartbeat-ms", "100"}, {}, "", configuration, "election-min-ms is shorter", ""},
+      {{"--election-rank", "16"}, {}, "", usage, "is not a number up to 15", ""},
       {{"--election-max-ms", "150"}, {}, "", configuration, "election-max-ms is not longer", ""},
       {{"--segment-bytes", "1K"}, {}, "", configuration, "segment-bytes: 1024", ""},
       {{"--max-frame-bytes", "1G"}, {}, "", configuration, "max-frame-bytes", ""},
