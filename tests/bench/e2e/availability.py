@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """What three nodes of Blixard cost when idle, how long a killed leader is missed, how calm load leaves them.
 
-    availability.py --bin BLIXARD [--kills N] [--calm S] [--idle S] [--quick] [--smoke] [--json FILE]
+    availability.py --bin BLIXARD [--kills N] [--calm S] [--idle S] [--lone S] [--quick] [--smoke] [--json FILE]
 
 idle      processor time of each node over S seconds without a client, and its memory when fresh.
+lone      one put every 10 ms for S seconds, on a cluster with nothing else to do: how far the slowest are
+          from the median.
 failover  a client writes through the two other nodes, one put at a time, while the leader's process gets
           SIGKILL. Counted is the longest time between two accepted writes of that run: detection, election,
           the client's way to the new leader, its first write. Then the node comes back, and the next one
@@ -26,12 +28,13 @@ import time
 
 from compare import Blixard, cpu_seconds, rss_bytes, say
 
-IDLE_CPU, RSS_MIB, GAP_P50_MS, GAP_WORST_MS = 0.02, 40, 400, 1000
+IDLE_CPU, RSS_MIB, GAP_P50_MS, GAP_WORST_MS, LONE_SPREAD = 0.02, 40, 400, 1000, 5
+LONE_PER_SECOND = 100
 
 
-def bench(program, nodes, clients, seconds):
+def bench(program, nodes, clients, seconds, *more):
     return subprocess.Popen([program, "bench", "kv", "--connect", ",".join(n.address for n in nodes),
-                             "--clients", str(clients), "--seconds", str(seconds), "-o", "json"],
+                             "--clients", str(clients), "--seconds", str(seconds), "-o", "json", *more],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -47,6 +50,12 @@ def idle(cluster, seconds):
     before = [cpu_seconds([n.pid]) for n in cluster]
     time.sleep(seconds)
     return {"cpu_share": [(cpu_seconds([n.pid]) - b) / seconds for n, b in zip(cluster, before)], "rss_mib": rss}
+
+
+def lone(program, cluster, seconds):
+    say(f"{seconds} s of a put every {1000 // LONE_PER_SECOND} ms")
+    result = result_of(bench(program, [cluster.leader()], 1, seconds, "--rate", str(LONE_PER_SECOND)))
+    return {name: result[name] for name in ("operations", "p50_us", "p99_us", "p999_us", "max_us")}
 
 
 def failover(program, cluster, kills):
@@ -78,22 +87,28 @@ def calm(program, cluster, seconds):
             "errors": result["errors"], "longest_gap_ms": result["longest_gap_ms"]}
 
 
-def print_report(report):
-    rows = [("FIGURE", "VALUE", "TARGET", "MET")]
-
-    def row(what, value, form, target):
-        rows.append((what, form.format(value), "<= " + form.format(target), "yes" if value <= target else "NO"))
-
-    row("idle, processor share of the busiest node", max(report["idle"]["cpu_share"]), "{:.1%}", IDLE_CPU)
-    row("fresh, memory of the largest node, MiB", max(report["idle"]["rss_mib"]), "{:.0f}", RSS_MIB)
+def figures_of(report):
+    """(what, unit, value, at most or None): also what table.py shows."""
+    alone = report["lone"]
+    out = [("idle, processor time of the busiest node", "%", 100 * max(report["idle"]["cpu_share"]), 100 * IDLE_CPU),
+           ("fresh, memory of the largest node", "MiB", max(report["idle"]["rss_mib"]), RSS_MIB),
+           ("lone put on an idle cluster, p50", "us", alone["p50_us"], None),
+           ("  its p99.9, as a multiple of that", "x", alone["p999_us"] / alone["p50_us"], LONE_SPREAD)]
     if report["gaps_ms"]:
-        row(f"leader killed {len(report['gaps_ms'])} times, first write after ms, p50",
-            statistics.median(report["gaps_ms"]), "{:.0f}", GAP_P50_MS)
-        row("  worst", max(report["gaps_ms"]), "{:.0f}", GAP_WORST_MS)
-    row(f"elections in {report['calm']['seconds']} s of load", report["calm"]["elections"], "{:d}", 0)
+        out += [(f"leader killed {len(report['gaps_ms'])} times, first write after, p50", "ms",
+                 statistics.median(report["gaps_ms"]), GAP_P50_MS),
+                ("  worst", "ms", max(report["gaps_ms"]), GAP_WORST_MS)]
+    return [*out, (f"elections in {report['calm']['seconds']} s of load", "", report["calm"]["elections"], 0)]
+
+
+def print_report(report):
+    rows = [("FIGURE", "VALUE", "UNIT", "AT MOST", "MET")]
+    for what, unit, value, target in report["figures"]:
+        rows.append((what, f"{value:.3g}", unit, "" if target is None else f"{target:g}",
+                     "" if target is None else "yes" if value <= target else "NO"))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for line in rows:
-        print("  ".join(t.ljust(w) if i in (0, 3) else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))).rstrip())
+        print("  ".join(t.rjust(w) if i in (1, 3) else t.ljust(w) for i, (t, w) in enumerate(zip(line, widths))).rstrip())
 
 
 def options_of(arguments):
@@ -101,16 +116,17 @@ def options_of(arguments):
     parser.add_argument("--bin", required=True, help="the program blixard")
     parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
     parser.add_argument("--kills", type=int, default=20, help="of the leader")
-    parser.add_argument("--calm", type=int, default=60, help="seconds of load without a fault")
+    parser.add_argument("--lone", type=int, default=20, help="seconds of one put at a time")
+    parser.add_argument("--calm", type=int, default=30, help="seconds of load without a fault")
     parser.add_argument("--idle", type=int, default=10, help="seconds without a client")
     parser.add_argument("--quick", action="store_true", help="5 kills, 10 s of load")
     parser.add_argument("--smoke", action="store_true", help="1 kill, 1 s of everything: does it work?")
     parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.kills, options.calm, options.idle = 5, 10, 5
+        options.kills, options.calm, options.idle, options.lone = 5, 10, 5, 5
     if options.smoke:
-        options.kills, options.calm, options.idle = 1, 1, 1
+        options.kills, options.calm, options.idle, options.lone = 1, 1, 1, 1
     return options
 
 
@@ -123,8 +139,10 @@ def main(arguments):
         system.start()
         cluster = system.cluster
         report = {"load_average": os.getloadavg()[0], "idle": idle(cluster, options.idle)}
+        report["lone"] = lone(program, cluster, options.lone)
         report["gaps_ms"] = failover(program, cluster, options.kills)
         report["calm"] = calm(program, cluster, options.calm)
+        report["figures"] = figures_of(report)
     except (AssertionError, subprocess.TimeoutExpired) as failed:
         say(f"availability.py: {failed}")
         return 1
