@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -244,6 +245,19 @@ const char* to_string(backend_kind b) noexcept {
   return b == backend_kind::qemu ? "qemu" : "process";
 }
 
+std::uint64_t scratch_disk_bytes(const std::string& data_dir) {
+  constexpr std::uint64_t block_bytes = 512;  // the unit of st_blocks, whatever the file system
+  std::uint64_t bytes = 0;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator vm{data_dir + "/vms", failed}, end; !failed && vm != end;
+       vm.increment(failed)) {
+    struct stat file {};
+    if (::lstat((vm->path() / "disk.raw").c_str(), &file) == 0 && S_ISREG(file.st_mode))
+      bytes += static_cast<std::uint64_t>(file.st_blocks) * block_bytes;
+  }
+  return bytes;
+}
+
 capacity host_capacity(const std::string& data_dir) {
   capacity c;
   cpu_set_t set;
@@ -257,7 +271,8 @@ capacity host_capacity(const std::string& data_dir) {
     c.memory_bytes = std::min(c.memory_bytes, limit);
   struct statvfs disk {};
   if (::statvfs(data_dir.c_str(), &disk) == 0)
-    c.disk_bytes = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+    c.disk_bytes =
+        disk_capacity(std::uint64_t{disk.f_bavail} * disk.f_frsize, scratch_disk_bytes(data_dir));
   return c;
 }
 

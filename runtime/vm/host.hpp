@@ -17,8 +17,21 @@ enum class backend_kind : std::uint8_t { qemu = 1, process = 2 };
 struct capacity {
   std::uint32_t vcpus = 0;         // processors this process may use
   std::uint64_t memory_bytes = 0;  // physical memory, or the cgroup's limit where that is less
-  std::uint64_t disk_bytes = 0;    // free space of the data directory's file system
+  std::uint64_t disk_bytes = 0;    // see disk_capacity()
 };
+
+/// What a file system can give to VMs: its free space and what their disks hold already, so that
+/// the answer is the same however full those are. Whole GiB, where there is one: what a log or
+/// another program writes between two starts of a node mostly does not show.
+[[nodiscard]] constexpr std::uint64_t disk_capacity(std::uint64_t free_bytes,
+                                                    std::uint64_t held_bytes) noexcept {
+  constexpr std::uint64_t gib = 1ULL << 30U;
+  const auto bytes = free_bytes + held_bytes;
+  return bytes < gib ? bytes : bytes / gib * gib;
+}
+
+/// What the scratch disks of the VMs in this data directory occupy; they are sparse files.
+[[nodiscard]] std::uint64_t scratch_disk_bytes(const std::string& data_dir);
 
 /// Capacity of this host; `data_dir` must exist (0 disk bytes where it does not).
 [[nodiscard]] capacity host_capacity(const std::string& data_dir);

@@ -4,6 +4,7 @@
 
 #include "runtime/vm/child.hpp"
 #include "runtime/vm/console.hpp"
+#include "runtime/vm/host.hpp"
 #include "runtime/vm/launch.hpp"
 #include "runtime/vm/record.hpp"
 #include "tests/unit/vm/support.hpp"
@@ -214,6 +215,36 @@ TEST(launch, a_process_plan_has_its_command_a_clean_environment_and_its_limits) 
   EXPECT_NE(make_plan(*vm, context(dir))->uuid, plan->uuid);
   variable->set_key("A=B");
   EXPECT_EQ(make_plan(*vm, context(dir)).error().code, errc::invalid_argument);
+}
+
+// ---------------------------------------------------------------- capacity
+
+TEST(disk_capacity, is_the_same_however_full_the_disks_of_vms_are) {
+  constexpr auto gib = limits::GiB;
+  EXPECT_EQ(disk_capacity(10 * gib, 0), 10 * gib);
+  EXPECT_EQ(disk_capacity(4 * gib, 6 * gib), 10 * gib);
+}
+
+TEST(disk_capacity, is_whole_gibibytes_where_there_is_one) {
+  constexpr auto gib = limits::GiB;
+  EXPECT_EQ(disk_capacity(10 * gib + 123, 0), 10 * gib);
+  EXPECT_EQ(disk_capacity(11 * gib - 1, 0), 10 * gib);
+  EXPECT_EQ(disk_capacity(64 * limits::MiB + 1, 2), 64 * limits::MiB + 3);
+  EXPECT_EQ(disk_capacity(0, 0), 0U);
+}
+
+TEST(scratch_disks, count_as_what_they_hold_and_not_as_what_they_may_hold) {
+  const temp_dir dir;
+  EXPECT_EQ(scratch_disk_bytes(dir.path()), 0U);
+  for (const char* vm : {"7", "8"}) {
+    const std::string folder = dir / "vms" + "/" + vm;
+    std::filesystem::create_directories(folder);
+    ASSERT_TRUE(write_file(folder + "/disk.raw", std::string(limits::MiB, 'x'), true));
+    std::filesystem::resize_file(folder + "/disk.raw", limits::GiB);
+    ASSERT_TRUE(write_file(folder + "/console.log", std::string(limits::MiB, 'x'), true));
+  }
+  EXPECT_GE(scratch_disk_bytes(dir.path()), 2 * limits::MiB);
+  EXPECT_LT(scratch_disk_bytes(dir.path()), 3 * limits::MiB);
 }
 
 // ---------------------------------------------------------------- limits
