@@ -21,7 +21,7 @@ class driver {
     while (!end_) {
       if (!wait()) {
         port_.cancel(call_);
-        return result_of(make_error(errc::cancelled, "cancelled",
+        return result_of(make_error(errc::cancelled, "interrupted",
                                     call_ != 0 ? "what was sent may still happen" : ""));
       }
       port_.process();

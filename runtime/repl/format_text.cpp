@@ -144,8 +144,8 @@ std::string to_come(const pb::Vm& vm) {
   if (vm.desired() != pb::DESIRED_RUNNING || !placed || !starts) return {};
   const auto& spec = vm.spec();
   const bool plain = spec.tenant().empty() || spec.tenant() == "default";
-  return "; wait vm " + spec.name() + (plain ? "" : " --tenant " + spec.tenant()) +
-         " ends when it runs";
+  return "; 'wait vm " + spec.name() + (plain ? "" : " --tenant " + spec.tenant()) +
+         "' waits until it runs";
 }
 
 std::string vm_line(const pb::Vm& vm) {
@@ -207,6 +207,7 @@ void add_summary(const pb::Summary& s, text_fields& f) {
         std::to_string(s.nodes_healthy()) + " of " + std::to_string(s.nodes_total()) + " healthy");
   f.add("vcpus", used_of(s.used().vcpus(), s.total().vcpus()) + " used");
   f.add("memory", size_used_of(s.used().memory_bytes(), s.total().memory_bytes()) + " used");
+  f.add("disk", size_used_of(s.used().disk_bytes(), s.total().disk_bytes()) + " used");
   f.add("vms", vms.empty() ? "none" : vms);
 }
 

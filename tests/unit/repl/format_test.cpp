@@ -371,10 +371,10 @@ TEST(text, a_command_says_what_is_still_to_come) {
   vm.set_desired(pb::DESIRED_RUNNING);
   vm.set_phase(pb::PHASE_SCHEDULED);
   EXPECT_EQ(text_of(a, "vm create web"),
-            "web: scheduled on node 2; wait vm web ends when it runs\n");
+            "web: scheduled on node 2; 'wait vm web' waits until it runs\n");
   vm.mutable_spec()->set_tenant("acme");
   EXPECT_EQ(text_of(a, "vm create web"),
-            "acme/web: scheduled on node 2; wait vm web --tenant acme ends when it runs\n");
+            "acme/web: scheduled on node 2; 'wait vm web --tenant acme' waits until it runs\n");
   vm.mutable_spec()->set_tenant("default");
   vm.set_phase(pb::PHASE_RUNNING);
   vm.set_desired(pb::DESIRED_PAUSED);
@@ -415,6 +415,24 @@ TEST(text, one_node_is_shown_as_fields_and_several_as_a_table) {
   n.mutable_allocated()->set_vcpus(3);
   EXPECT_THAT(text_of(a, "node show 7"), testing::HasSubstr("vcpus     3/8 used\n"));
   EXPECT_THAT(text_of(a, "node list"), testing::StartsWith("ID  NAME"));
+}
+
+TEST(text, cluster_status_sums_up_what_there_is_and_what_is_used_of_it) {
+  auto a = good();
+  auto& s = *a.mutable_status()->mutable_summary();
+  s.set_nodes_total(3);
+  s.set_nodes_healthy(2);
+  s.mutable_total()->set_vcpus(8);
+  s.mutable_total()->set_memory_bytes(3ULL << 30U);
+  s.mutable_total()->set_disk_bytes(90ULL << 30U);
+  s.mutable_used()->set_vcpus(1);
+  s.mutable_used()->set_memory_bytes(256ULL << 20U);
+  s.mutable_used()->set_disk_bytes(1ULL << 30U);
+  EXPECT_THAT(text_of(a, "cluster status"), testing::HasSubstr("nodes    2 of 3 healthy\n"
+                                                               "vcpus    1/8 used\n"
+                                                               "memory   256M/3G used\n"
+                                                               "disk     1G/90G used\n"
+                                                               "vms      none\n"));
 }
 
 TEST(text, a_filter_that_no_metric_matches_is_told) {
