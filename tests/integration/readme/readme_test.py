@@ -1,87 +1,248 @@
 """What README.md tells a newcomer to type does what it says.
 
-`scripts/run` is run as it is, with commands from a pipe: three real nodes on loopback, their data in a
-temporary folder. The other commands are taken from the README's code blocks.
+The commands are taken from the README's blocks and run: `scripts/run` as it is (three real nodes on
+loopback, their data in a temporary folder), the client's commands against it word for word, and the
+nodes of "one node per machine" with folders and ports of the test's own. A session's output is
+compared with the README's, but for numbers.
+
+`readme_test.py --picture` draws the README's session anew into apps/session.svg.
 """
+import html
+import json
 import os
 import pathlib
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = os.environ.get("BLIXARD_BIN", str(ROOT / "build/release/apps/blixard"))
 README = (ROOT / "README.md").read_text()
+SECONDS = 600  # for anything: scripts build what is not there yet
+PROMPT = re.compile(r"(blixard n\d \w+ t\d+> |\$ )")
+PICTURE = ROOT / "apps/session.svg"
 
 
-def shell_lines():
-    """The commands of the sh blocks, without comments."""
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S):
-        for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            if words:
-                yield words
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-class Run(unittest.TestCase):
+def shell_lines(*begin):
+    """The commands of the sh blocks that begin with these words, without comments."""
+    found = [
+        words
+        for block in blocks("sh")
+        for words in (shlex.split(line, comments=True) for line in block.splitlines())
+        if [w.rpartition("/")[2] for w in words[: len(begin)]] == list(begin)
+    ]
+    assert found, f"README.md has no command that begins with {begin}"
+    return found
+
+
+def session():
+    """The commands given to the shell in the console block, and the lines that came of them."""
+    commands, output = [], []
+    for line in blocks("console")[0].splitlines():
+        prompt = PROMPT.match(line)
+        if prompt and prompt[1] != "$ ":
+            commands.append(line[prompt.end() :])
+        elif commands:
+            output.append(line)
+    return commands, output
+
+
+def picture():
+    """The console block as a terminal shows it, as SVG."""
+    lines = blocks("console")[0].splitlines()
+    width, height = 36 + 9 * max(map(len, lines)), 36 + 19 * len(lines)
+    drawn = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        f' viewBox="0 0 {width} {height}">',
+        f'<rect width="{width}" height="{height}" rx="8" fill="#101418"/>',
+        '<g font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="14"'
+        ' fill="#d8dee9" xml:space="preserve">',
+    ]
+    for number, line in enumerate(lines):
+        text, prompt = html.escape(line), PROMPT.match(line)
+        if prompt:
+            text = (
+                f'<tspan fill="#7fb4ca">{html.escape(prompt[0])}</tspan>'
+                f'<tspan fill="#ffffff">{html.escape(line[prompt.end() :])}</tspan>'
+            )
+        elif line.startswith("error:"):
+            text = f'<tspan fill="#e06c75">{text}</tspan>'
+        drawn.append(f'<text x="18" y="{30 + 19 * number}">{text}</text>')
+    return "\n".join([*drawn, "</g>", "</svg>", ""])
+
+
+def shape(lines):
+    """The lines without what differs from run to run: numbers and their units, how wide they are,
+    the cluster's id, how good a link is, what runs the guest."""
+    text = re.sub(r"\b[0-9a-f]{16}\b", "ID", "\n".join(lines))
+    text = re.sub(r"\b(tcg|kvm)\b", "ACCEL", text)
+    text = re.sub(r"\b(excellent|good|fair|poor)\b", "LINK", text)
+    text = re.sub(r"\b\d+(\.\d+)?([KMGT]|us|ms|s)?\b", "N", text)
+    return [re.sub(r"[ -]+", " ", line).strip() for line in text.splitlines()]
+
+
+class Case(unittest.TestCase):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="blixard-readme.")
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-readme."))
         self.addCleanup(shutil.rmtree, self.folder, True)
 
+
+class Run(Case):
+    maxDiff = None
+
+    def script(self, **pipes):
+        return subprocess.Popen(
+            [ROOT / "scripts/run"],
+            stdin=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "BLIXARD_RUN_DIR": str(self.folder)},
+            **pipes,
+        )
+
     def run_script(self, *commands):
-        return subprocess.run(
-            [str(ROOT / "scripts/run")], input="".join(c + "\n" for c in commands), text=True,
-            capture_output=True, timeout=600, env={**os.environ, "BLIXARD_RUN_DIR": self.folder})
+        """(exit code, what it printed) of the commands from a pipe."""
+        with self.script(stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+            out, err = p.communicate("".join(c + "\n" for c in commands), SECONDS)
+        self.said = out + err
+        return p.returncode, out
 
     def test_a_newcomer_gets_three_nodes_and_finds_them_again(self):
-        first = self.run_script("kv put colour blue", "cluster status",
-                                "vm create web --backend process --command 'sleep 1000'",
-                                "wait vm web --for=running --timeout 60")
-        self.assertEqual(first.returncode, 0, first.stdout + first.stderr)
-        self.assertIn("3 of 3", first.stdout)
-        self.assertIn("running", first.stdout)
-        again = self.run_script("kv get colour", "vm list")
-        self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
-        self.assertIn("blue", again.stdout)
-        self.assertIn("web", again.stdout)
-        failing = self.run_script("kv get nothing", "kv put never reached")
-        self.assertEqual(failing.returncode, 3, failing.stdout + failing.stderr)
-        self.assertEqual(self.run_script("kv get never").returncode, 3, "the script went on")
+        code, out = self.run_script(
+            "kv put colour blue",
+            "cluster status",
+            "vm create web --backend process --command 'sleep 1000'",
+            "wait vm web --for=running --timeout 60",
+        )
+        self.assertEqual(code, 0, self.said)
+        self.assertIn("3 of 3", out)
+        self.assertIn("running", out)
+        code, out = self.run_script("kv get colour", "vm list")
+        self.assertEqual(code, 0, self.said)
+        self.assertIn("blue", out)
+        self.assertIn("web", out)
+        self.assertEqual(self.run_script("kv get no", "kv put never reached")[0], 3, self.said)
+        self.assertEqual(self.run_script("kv get never")[0], 3, "the script went on")
+
+    def test_the_session_goes_as_the_readme_shows_it(self):
+        commands, shown = session()
+        self.assertGreater(len(commands), 5)
+        wrong = [line for line in shown if line.startswith(("error:", "hint:"))]
+        code, out = self.run_script(*commands)
+        # The last command is the one that is mistyped: as a script it ends there, with its code.
+        self.assertEqual(code, 2, self.said)
+        self.assertEqual(shape(out.splitlines()), shape(l for l in shown if l not in wrong))
+        for line in wrong:
+            self.assertIn(line, self.said)
+
+    def test_the_picture_shows_that_session(self):
+        self.assertEqual(PICTURE.read_text(), picture(), "readme_test.py --picture draws it anew")
+
+    def test_the_commands_of_the_client_work_beside_the_shell(self):
+        with self.script(stdout=subprocess.PIPE) as shell:
+            shell.stdin.write("kv put colour blue\n")
+            shell.stdin.flush()
+            self.assertIn("ok", shell.stdout.readline())
+            for words in shell_lines("blixard", "ctl"):
+                done = subprocess.run(
+                    words, cwd=ROOT, text=True, capture_output=True, timeout=SECONDS
+                )
+                self.assertEqual(done.returncode, 0, (words, done.stderr))
+            shell.stdin.close()
+            self.assertEqual(shell.wait(SECONDS), 0)
+
+    def test_the_line_with_a_pipe_runs_its_command(self):
+        [line] = re.findall(r"`(echo .* \| \./scripts/run)`", README)
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+            timeout=SECONDS,
+            env={**os.environ, "BLIXARD_RUN_DIR": str(self.folder)},
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("3 of 3", done.stdout)
+
+    def test_every_test_is_found_by_the_script_for_it(self):
+        [[script]] = shell_lines("test")
+        done = subprocess.run(
+            [script, "-N"], cwd=ROOT, text=True, capture_output=True, timeout=SECONDS
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(int(re.search(r"Total Tests: (\d+)", done.stdout)[1]), 30)
 
 
-class Words(unittest.TestCase):
-    def test_the_flags_of_the_node_commands_exist(self):
-        flags = subprocess.run([BIN, "node", "--help"], text=True, capture_output=True, check=True)
-        seen = 0
-        for words in shell_lines():
-            if words[:2] != ["blixard", "node"]:
-                continue
+class OneNodePerMachine(Case):
+    def start(self, words, first):
+        """A node line of the README, on a folder and ports of the test: its ready event."""
+        number = words[words.index("--id") + 1]
+        own = {
+            "blixard": BIN,
+            "/var/lib/blixard": str(self.folder / number),
+            "127.0.0.1:7001": first,
+        }
+        node = subprocess.Popen(
+            [own.get(w, w) for w in words] + ["--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.addCleanup(self.end, node)
+        return node, json.loads(node.stdout.readline())
+
+    @staticmethod
+    def end(node):
+        node.terminate()
+        code = node.wait(SECONDS)
+        node.stdout.close()
+        return code
+
+    def test_the_nodes_start_join_and_start_again(self):
+        first, second, later = shell_lines("blixard", "node")
+        _, ready = self.start(first, None)
+        self.assertEqual((ready["event"], ready["id"]), ("ready", 1))
+        address = ready["bind"]
+        node, ready = self.start(second, address)
+        self.assertEqual((ready["event"], ready["id"]), ("ready", 2))
+        self.assertEqual(self.end(node), 0)
+        node, again = self.start(later, address)
+        self.assertEqual((again["event"], again["id"]), ("ready", 2))
+        self.assertGreaterEqual(again["last_index"], ready["last_index"])
+
+    def test_help_lists_the_flags_with_their_variables(self):
+        [line] = re.findall(r"`blixard (node --help)`", README)
+        said = subprocess.run([BIN, *line.split()], text=True, capture_output=True, check=True)
+        for words in shell_lines("blixard", "node"):
             for flag in (w for w in words if w.startswith("--")):
-                seen += 1
-                self.assertIn(flag, flags.stdout)
-        self.assertGreater(seen, 5)
+                self.assertIn(flag, said.stdout)
+        # --id is BLIXARD_ID, and so on: a wrong value is refused by the variable's name.
+        wrong = subprocess.run(
+            [BIN, "node"], text=True, capture_output=True, env={**os.environ, "BLIXARD_ID": "x"}
+        )
+        self.assertEqual(wrong.returncode, 3, wrong.stderr)
+        self.assertIn("BLIXARD_ID", wrong.stderr)
 
-    def test_the_commands_of_the_client_exist(self):
-        seen = 0
-        for words in shell_lines():
-            if len(words) < 2 or not words[0].endswith("blixard") or words[1] != "ctl":
-                continue
-            seen += 1
-            # Nothing listens there: the command is understood, and says that it reached nobody.
-            port = ["--connect", "127.0.0.1:1"]
-            at = words.index("--connect")
-            run = subprocess.run([BIN, "ctl", *port, *words[at + 2:]], text=True, capture_output=True)
-            self.assertEqual(run.returncode, 5, run.stderr)
-        self.assertGreater(seen, 1)
-
-    def test_the_scripts_exist(self):
-        for words in shell_lines():
-            if words[0].startswith("./"):
-                self.assertTrue(os.access(ROOT / words[0], os.X_OK), words[0])
+    def test_prometheus_takes_its_configuration_and_looks_where_a_node_serves(self):
+        [text] = blocks("yaml")
+        config = self.folder / "prometheus.yml"
+        config.write_text(text)
+        subprocess.run(["promtool", "check", "config", config], check=True, capture_output=True)
+        [target] = re.findall(r"targets: \['(.*)'\]", text)
+        said = subprocess.run([BIN, "node", "--help"], text=True, capture_output=True, check=True)
+        self.assertIn(f"[{target}]", said.stdout)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--picture"]:
+        sys.exit(0 if PICTURE.write_text(picture()) else 1)
     unittest.main(verbosity=2)
