@@ -4,12 +4,12 @@
 // the first message is sent and emptied after the last actor ended; in between it is only read.
 #pragma once
 
-#include <atomic>
 #include <memory>
 
 #include "actors/interfaces.hpp"
 #include "messages/ids.hpp"
 #include "runtime/base/published.hpp"
+#include "runtime/base/replaced.hpp"
 #include "runtime/raft/types.hpp"
 
 namespace blixard::metrics {
@@ -48,16 +48,16 @@ struct link_view {
   std::vector<one> links;
 };
 
-/// Facts that any thread may read at any time, also while the actor system hangs. Writers: see
-/// each.
+/// Facts that any thread may read at any time, without a lock, also while the actor system hangs.
+/// Writers: see each.
 struct shared_facts {
   node_id self;
   cluster_id cluster;
   std::string version;
-  published* flags = nullptr;                           // groups written by raft and by node-state
-  metrics::registry* registry = nullptr;                // handles resolved by each actor at start
-  std::atomic<std::shared_ptr<const raft_view>> raft;   // writer: raft
-  std::atomic<std::shared_ptr<const link_view>> links;  // writer: router
+  published* flags = nullptr;             // groups written by raft and by node-state
+  metrics::registry* registry = nullptr;  // handles resolved by each actor at start
+  replaced<raft_view> raft;               // writer: raft
+  replaced<link_view> links;              // writer: router
 };
 
 }  // namespace blixard::actors

@@ -209,9 +209,9 @@ TEST(cache_actor, what_is_known_of_a_link_goes_with_its_peer) {
     return std::make_shared<const link_view>(link_view{std::move(links)});
   };
   EXPECT_EQ(quality_of_2(), "disconnected");
-  c.facts.links = view({{node_id{2}, true, 300}});
+  c.facts.links.store(view({{node_id{2}, true, 300}}));
   EXPECT_EQ(quality_of_2(), "excellent");
-  c.facts.links = view({});
+  c.facts.links.store(view({}));
   EXPECT_EQ(quality_of_2(), "disconnected");
   EXPECT_EQ(c.stats_of("peer").size(), 0U);
 }
