@@ -81,7 +81,8 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
-      metrics_(*facts.registry) {
+      metrics_(*facts.registry),
+      lag_(*facts.registry) {
   metrics_.recovering.set(core_.recovering());
 }
 
@@ -454,7 +455,6 @@ void raft_driver::role_changed() {
     rounds_.clear();
     waiting_grants_.clear();
     snapshots_out_.clear();
-    facts_.registry->clear_peers();
     lag_.clear();
   }
   known_role_ = role;
@@ -501,10 +501,9 @@ void raft_driver::publish_view() {
     const auto last = last_.value();
     for (const auto& p : view->peers) {
       if (p.id == core_.id()) continue;
-      auto it = lag_.find(p.id);
-      if (it == lag_.end()) it = lag_.emplace(p.id, facts_.registry->add_peer(p.id)).first;
-      it->second.set(last - std::min(last, p.match.value()));
+      lag_.of(p.id).set(last - std::min(last, p.match.value()));
     }
+    lag_.end_round();  // the series of a member that was removed ends
   }
   facts_.raft.store(std::move(view));
 }

@@ -203,7 +203,7 @@ class raft_driver final : public hosted<raft_actor::base> {
 
   published_raft published_;
   raft_metrics metrics_;
-  std::unordered_map<node_id, metrics::gauge> lag_;
+  metrics::peer_gauges lag_;  // while this node leads
 };
 
 }  // namespace blixard::actors

@@ -1,6 +1,7 @@
 // The raft actor's instruments, resolved once.
 #pragma once
 
+#include "metrics/peer_gauges.hpp"
 #include "metrics/registry.hpp"
 #include "runtime/base/published.hpp"
 

@@ -308,6 +308,11 @@ start_result<void> node::start_metrics() {
   if (!page)
     return tl::unexpected(start_error{static_cast<int>(exit_code::no_space), page.error().message});
   flags_ = std::move(*page);
+  const auto as_double = [](std::uint64_t n) { return static_cast<double>(n); };
+  bindings_.push_back(registry_.bind<metrics::metric::status_writes>(
+      [this, as_double] { return as_double(flags_->writes()); }));
+  bindings_.push_back(registry_.bind<metrics::metric::status_rereads>(
+      [this, as_double] { return as_double(flags_->rereads()); }));
   registry_.gauge<metrics::metric::wal_truncated>().set(disk_.truncated_bytes);
   auto started = metrics::exposer::start(
       to_string(config_.metrics),
@@ -493,7 +498,7 @@ int node::run() {
     }
   }
   qemu.wait();
-  bindings_ = bind_io(registry_, *io_, pool_);
+  for (auto& b : bind_io(registry_, *io_, pool_)) bindings_.push_back(std::move(b));
   spawn();
   if (auto started = supervisor_->start(); !started) {
     print_event({{"event", "fatal"}, {"code", 11}, {"error", started.error().message}});

@@ -179,7 +179,12 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(process_max_fds, "process_max_fds", gauge, none, "Most file descriptors that the process may open.") \
   X(process_threads, "process_threads", gauge, none, "Threads of the process.") \
   X(process_start_time, "process_start_time_seconds", gauge, none, "When the process started, in seconds since the Unix epoch.") \
-  X(scrapes, "blixard_metrics_scrapes_total", counter, none, "Scrapes of this node's metrics.")
+  X(scrapes, "blixard_metrics_scrapes_total", counter, none, "Scrapes of this node's metrics.") \
+  X(handles, "blixard_metrics_handles_total", counter, none, "Handles of series resolved; events add nothing to it.") \
+  X(counting_threads, "blixard_metrics_counting_threads", gauge, none, "Threads that count in cells of their own, without a locked instruction.") \
+  /* --- status page: bound to the page's own numbers */ \
+  X(status_writes, "blixard_status_writes_total", counter, none, "Groups of the status page written, each as a whole.") \
+  X(status_rereads, "blixard_status_rereads_total", counter, none, "Reads of the status page in this process that met a write and were made again.")
 // clang-format on
 
 /// The only metric outside the table: always 1, its labels (version, compiler) are constants of the

@@ -34,4 +34,10 @@ std::uint32_t assign_slot() noexcept {
   return slot;
 }
 
+std::size_t owned_slots() noexcept {
+  std::size_t owned = 0;
+  for (const auto& t : taken) owned += t.load(std::memory_order_relaxed) ? 1U : 0U;
+  return owned;
+}
+
 }  // namespace blixard::metrics::detail

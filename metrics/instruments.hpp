@@ -37,6 +37,8 @@ inline constexpr std::uint32_t unassigned_slot = 0xFFFFFFFF;
 extern constinit thread_local std::uint32_t thread_slot;
 /// First event of a thread: takes a free slot, given back when the thread ends.
 std::uint32_t assign_slot() noexcept;
+/// Slots that are owned now.
+[[nodiscard]] std::size_t owned_slots() noexcept;
 
 [[nodiscard]] inline std::uint32_t this_slot() noexcept {
   const std::uint32_t slot = thread_slot;

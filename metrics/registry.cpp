@@ -186,6 +186,8 @@ struct registry::impl {
   std::vector<std::function<double()>> bound{plan.series_count};
   process_stats process;  // as of the running scrape
   std::atomic<std::uint64_t> scrapes{0};
+  std::atomic<std::uint64_t> handles{0};  // resolved
+  void note_handle() noexcept { handles.fetch_add(1, std::memory_order_relaxed); }
   std::vector<binding> own_bindings;
 };
 
@@ -250,6 +252,9 @@ registry::registry(std::string_view version) : impl_(std::make_unique<impl>(vers
   own.push_back(bind<metric::process_max_fds>([&, as_double] { return as_double(now.max_fds); }));
   own.push_back(bind<metric::process_threads>([&, as_double] { return as_double(now.threads); }));
   own.push_back(bind<metric::scrapes>(impl_->scrapes));
+  own.push_back(bind<metric::handles>(impl_->handles));
+  own.push_back(
+      bind<metric::counting_threads>([as_double] { return as_double(detail::owned_slots()); }));
   own.push_back(bind<metric::process_start_time>([&now] { return now.start_time_seconds; }));
 }
 
@@ -260,19 +265,23 @@ std::size_t registry::first_series(metric m) noexcept {
 }
 
 metrics::counter registry::make_counter(std::size_t series) noexcept {
+  impl_->note_handle();
   return {impl_->first_cell(place_of(series, metric_of(series))), slot_cells};
 }
 metrics::gauge registry::make_gauge(std::size_t series) noexcept {
+  impl_->note_handle();
   const auto place = place_of(series, metric_of(series));
   return metrics::gauge(&impl_->gauges[place / words_per_line].values[place % words_per_line]);
 }
 metrics::histogram registry::make_histogram(std::size_t series) noexcept {
+  impl_->note_handle();
   const auto m = metric_of(series);
   return {impl_->first_cell(place_of(series, m)), slot_cells, &buckets_of(catalogue[m].kind)};
 }
 
 metrics::gauge registry::add_peer(node_id peer) {
   CHECK(peer);
+  impl_->note_handle();
   peer_gauge* free = nullptr;
   for (auto& slot : impl_->peers) {
     const auto id = slot.id.load(std::memory_order_relaxed);

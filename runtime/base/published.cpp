@@ -76,14 +76,17 @@ bool try_often(const detail::seqlocked<T>& group, T& out, std::uint64_t attempts
 }
 /// Once more until it is whole. Kept out of the way of the first attempt, which almost always is.
 template <class T>
-[[gnu::noinline]] void read_again(const detail::seqlocked<T>& group, T& out) noexcept {
+[[gnu::noinline]] void read_again(const detail::seqlocked<T>& group, T& out,
+                                  std::atomic<std::uint64_t>& rereads) noexcept {
+  rereads.fetch_add(1, std::memory_order_relaxed);
   while (!try_often(group, out, spins)) {
   }
 }
 template <class T>
-void read_group(const detail::seqlocked<T>& group, T& out) noexcept {
+void read_group(const detail::seqlocked<T>& group, T& out,
+                std::atomic<std::uint64_t>& rereads) noexcept {
   if (!group.try_read(out)) [[unlikely]]
-    read_again(group, out);
+    read_again(group, out, rereads);
 }
 
 }  // namespace
@@ -132,6 +135,7 @@ tl::expected<std::unique_ptr<published>, error> published::create(const std::str
   header.node.store(node.value(), std::memory_order_relaxed);
   header.cluster.store(cluster.value(), std::memory_order_relaxed);
   std::unique_ptr<published> out(new published(page));
+  out->writes_before_ = page->raft.writes() + page->state.writes();
   out->set_state({});
   out->set_raft({});
   // release: who sees the magic number sees a whole page.
@@ -160,18 +164,18 @@ void published::set_state(const published_state& value) noexcept {
 
 published_raft published::raft() const noexcept {
   published_raft out;
-  read_group(page_->raft, out);
+  read_group(page_->raft, out, rereads_);
   return out;
 }
 published_state published::state() const noexcept {
   published_state out;
-  read_group(page_->state, out);
+  read_group(page_->state, out, rereads_);
   return out;
 }
 published_status published::read() const noexcept {
   published_status out;
-  read_group(page_->state, out.state);  // first: see the header
-  read_group(page_->raft, out.raft);
+  read_group(page_->state, out.state, rereads_);  // first: see the header
+  read_group(page_->raft, out.raft, rereads_);
   return out;
 }
 

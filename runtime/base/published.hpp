@@ -104,6 +104,10 @@ class alignas(64) seqlocked {
     });
     return (before & 1) == 0 && sequence_.load(std::memory_order_relaxed) == before;
   }
+  /// Writes since the group was made.
+  [[nodiscard]] std::uint64_t writes() const noexcept {
+    return sequence_.load(std::memory_order_relaxed) / 2;
+  }
 
  private:
   static constexpr std::size_t word_count = sizeof(T) / sizeof(std::uint64_t);
@@ -203,11 +207,25 @@ class published {
   [[nodiscard]] published_state state() const noexcept;
   [[nodiscard]] published_status read() const noexcept;
 
+  // --- what the page did, in the metrics; any thread
+
+  /// Groups written by this process.
+  [[nodiscard]] std::uint64_t writes() const noexcept {
+    return page_->raft.writes() + page_->state.writes() - writes_before_;
+  }
+  /// Reads through this object that met a write and were made again.
+  [[nodiscard]] std::uint64_t rereads() const noexcept {
+    return rereads_.load(std::memory_order_relaxed);
+  }
+
  private:
   explicit published(detail::published_page* mapped) noexcept;
   std::unique_ptr<detail::published_page> own_;  // in memory, or
   detail::published_page* mapped_ = nullptr;     // a mapping to undo
   detail::published_page* page_;
+  std::uint64_t writes_before_ = 0;  // by earlier processes
+  // Counted on the slow path alone, away from the pointer that every reader needs.
+  alignas(64) mutable std::atomic<std::uint64_t> rereads_{0};
 };
 
 /// The page of another process, read-only.

@@ -101,6 +101,16 @@ TEST(published, groups_are_read_as_written) {
   EXPECT_EQ(all.state, state_of(6));
 }
 
+TEST(published, counts_the_groups_it_wrote) {
+  published page;
+  EXPECT_EQ(page.writes(), 0U);
+  page.set_raft(raft_of(7));
+  page.set_state(state_of(6));
+  page.set_raft(raft_of(8));
+  EXPECT_EQ(page.writes(), 3U);
+  EXPECT_EQ(page.rereads(), 0U) << "nobody wrote while nobody read";
+}
+
 TEST(published, flags_follow_the_groups) {
   published page;
   published_raft raft;
@@ -228,6 +238,7 @@ TEST_F(published_file, a_reader_stays_mapped_over_a_restart_of_the_node) {
   auto page = published::create(path, node_id{1}, cluster_id{1});
   ASSERT_TRUE(page);
   (*page)->set_raft(raft_of(50));
+  EXPECT_EQ((*page)->writes(), 3U) << "both groups are cleared at the start";
   const auto reader = published_reader::open(path);
   ASSERT_TRUE(reader);
   page->reset();
@@ -237,6 +248,7 @@ TEST_F(published_file, a_reader_stays_mapped_over_a_restart_of_the_node) {
   EXPECT_EQ(reader->read()->raft, published_raft{}) << "nothing is known yet";
   EXPECT_FALSE(reader->is_leader());
   (*again)->set_raft(raft_of(51));
+  EXPECT_EQ((*again)->writes(), 3U) << "those of this process";
   EXPECT_EQ(reader->read()->raft, raft_of(51));
 }
 

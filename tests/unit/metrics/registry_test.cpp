@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "metrics/peer_gauges.hpp"
 #include "tests/unit/metrics/sample.hpp"
 
 namespace blixard::metrics {
@@ -42,7 +43,8 @@ TEST(registry, no_two_series_share_a_cell) {
   r.counter<metric::vm_operation_failures>(0U).add(7);
   std::vector<double> counted;
   for (const auto& family : r.Collect()) {
-    if (family.name.starts_with("process_") || family.name.ends_with("scrapes_total")) continue;
+    if (family.name.starts_with("process_") || family.name.starts_with("blixard_metrics_"))
+      continue;
     for (const auto& series : family.metric) {
       if (series.counter.value != 0) counted.push_back(series.counter.value);
       if (series.histogram.sample_count != 0) counted.push_back(series.histogram.sample_sum * 1e9);
@@ -151,6 +153,50 @@ TEST(registry, a_reused_place_never_shows_one_peers_value_under_anothers_id) {
     }
   }
   raft.join();
+}
+
+TEST(peer_gauges, a_peer_is_resolved_once_and_its_series_ends_with_the_round_that_leaves_it_out) {
+  registry r("test");
+  peer_gauges lag(r);
+  const auto resolved = sample(r, "blixard_metrics_handles_total");
+  for (unsigned round = 0; round < 100; ++round) {
+    for (std::uint64_t id = 2; id <= 5; ++id) lag.of(node_id{id}).set(100 * round + id);
+    lag.end_round();
+  }
+  EXPECT_EQ(sample(r, "blixard_metrics_handles_total"), resolved + 4);
+  EXPECT_EQ(sample(r, "blixard_raft_follower_lag_entries", "3"), 9903);
+  for (const std::uint64_t id : {5, 2, 4}) lag.of(node_id{id}).set(1U);  // 3 was removed
+  lag.end_round();
+  EXPECT_EQ(r.text().find("peer=\"3\""), std::string::npos);
+  EXPECT_EQ(sample(r, "blixard_raft_follower_lag_entries", "4"), 1);
+  lag.clear();
+  EXPECT_EQ(lag.size(), 0U);
+  EXPECT_EQ(r.text().find("peer="), std::string::npos);
+}
+
+TEST(peer_gauges, at_the_bound_the_peer_that_was_set_longest_ago_gives_way) {
+  registry r("test");
+  peer_gauges lag(r);
+  lag.of(node_id{1}).set(1U);
+  lag.end_round();
+  for (std::uint64_t id = 1'000; id < 1'000 + peers_max; ++id) lag.of(node_id{id}).set(id);
+  EXPECT_EQ(lag.size(), peers_max);
+  EXPECT_EQ(r.text().find("peer=\"1\""), std::string::npos);
+  EXPECT_EQ(sample(r, "blixard_raft_follower_lag_entries", std::to_string(1'000 + peers_max - 1)),
+            1'000 + peers_max - 1);
+}
+
+TEST(registry, counts_the_threads_that_have_cells_of_their_own) {
+  registry r("test");
+  const auto c = r.counter<metric::raft_elections>();
+  c.add();
+  const auto before = sample(r, "blixard_metrics_counting_threads");
+  EXPECT_GE(before, 1);
+  std::thread([&] {
+    c.add();
+    EXPECT_EQ(sample(r, "blixard_metrics_counting_threads"), before + 1);
+  }).join();
+  EXPECT_EQ(sample(r, "blixard_metrics_counting_threads"), before);
 }
 
 TEST(registry, knows_its_process) {
