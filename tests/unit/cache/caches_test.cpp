@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "tests/unit/state/random_log.hpp"
 
 namespace blixard::cache {
@@ -149,6 +152,65 @@ TEST(placement_cache, beyond_its_flights_everybody_plans_and_the_result_is_kept_
               ElementsAre(limits::cache_flights_max + 1));
   EXPECT_TRUE(std::holds_alternative<placement_cache::value>(
       cache.ask(f.sm.inventory(), spec, {}, 9999, 0)));
+}
+
+/// The summary of the cluster (node 0) or of one node, added up from every node and every VM there
+/// is; nothing if the node is not known.
+std::optional<pb::Summary> recount(const machine& sm, node_id node) {
+  pb::Summary out;
+  state::resources capacity;
+  state::resources used;
+  state::phase_counts phases{};
+  bool known = !node;
+  sm.inventory()->nodes.for_each([&](const state::node_usage& n) {
+    if (node && n.id != node) return;
+    known = true;
+    const auto facts = sm.node(n.id);
+    const bool is_there = facts->state() != pb::NODE_LEFT;
+    const bool is_healthy = facts->state() == pb::NODE_READY ||
+                            facts->state() == pb::NODE_CORDONED ||
+                            facts->state() == pb::NODE_DRAINING;
+    if (is_there || node) out.set_nodes_total(out.nodes_total() + 1);
+    if (is_healthy) out.set_nodes_healthy(out.nodes_healthy() + 1);
+    if (is_healthy || node) capacity += state::from_proto(facts->capacity());
+  });
+  for (std::uint64_t id = 1; id <= sm.applied_index().value(); ++id) {
+    const auto vm = sm.vm(vm_id{id});
+    if (!vm || (node && vm->node() != node.value())) continue;
+    ++phases[static_cast<std::size_t>(vm->phase())];
+    if (vm->node() != 0)
+      used += {vm->spec().vcpus(), vm->spec().memory_bytes(), vm->spec().disk_bytes()};
+  }
+  state::to_proto(capacity, *out.mutable_total());
+  state::to_proto(used, *out.mutable_used());
+  for (const auto n : phases) out.add_vms_by_phase(n);
+  out.set_at_index(sm.inventory()->summary_version.value());
+  if (!known) return std::nullopt;
+  return out;
+}
+
+TEST(summary_cache, equals_a_full_recount_at_every_version) {
+  std::size_t most_vms = 0;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    random_log log(seed);
+    machine sm;
+    summary_cache cache;
+    for (int i = 0; i < 400; ++i) {
+      sm.apply(log.next(sm));
+      most_vms = std::max(most_vms, sm.size().vms);
+      for (std::uint64_t node = 0; node < 8; ++node) {
+        const auto got = cache.get(*sm.inventory(), node_id{node}, 0);
+        const auto expected = recount(sm, node_id{node});
+        ASSERT_EQ(got != nullptr, expected.has_value()) << "seed " << seed << " entry " << i;
+        if (expected) {
+          ASSERT_EQ(got->SerializeAsString(), expected->SerializeAsString())
+              << "seed " << seed << " entry " << i << " node " << node << "\ncached "
+              << got->ShortDebugString() << "\nrecount " << expected->ShortDebugString();
+        }
+      }
+    }
+  }
+  EXPECT_GT(most_vms, 10U);
 }
 
 TEST(summary_cache, is_exact_at_every_version) {
