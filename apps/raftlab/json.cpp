@@ -356,9 +356,10 @@ config read_config(node_id id, const json& from) {
   c.max_committed_bytes = number(f, "max_committed_bytes");
   c.max_uncommitted_bytes = number(f, "max_uncommitted_bytes");
   c.step_down_on_removal = flag(f, "step_down_on_removal");
-  // Without async_persist the driver persists an output before it applies it: nothing is left to
-  // hold.
-  c.commit_persisted = flag(f, "async_persist");
+  // As `hello` says. The core need not know of async_persist: it takes any number of outstanding
+  // writes, also one.
+  (void)flag(f, "async_persist");
+  c.commit_persisted = true;
   return c;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "messages/check.hpp"
+#include "runtime/base/nesting.hpp"
 
 namespace blixard::raft::lab {
 namespace {
@@ -78,6 +79,8 @@ std::string laboratory::answer(const std::string& line) {
   json id = nullptr;
   json out;
   try {
+    // What is answered is written by recursion.
+    if (nests_too_deeply(line)) throw bad_request("the request nests too deeply");
     const json request = json::parse(line);
     if (!request.is_object()) throw bad_request("a request is an object");
     id = part(request, "id");
@@ -146,10 +149,10 @@ json laboratory::start(const json& r) {
   const disk_state disk = read_disk(part(r, "disk"));
   conf.restarted = !looks_fresh(disk);
   const log_index applied{number(r, "applied")};
-  if (auto ok = check_start(conf, disk, applied); !ok) throw bad_request(ok.error());
+  auto latest = read_snapshot(part(r, "latest_snapshot"));
+  if (auto ok = check_start(conf, disk, applied, latest); !ok) throw bad_request(ok.error());
   hosted fresh;
-  fresh.raft =
-      std::make_unique<core>(conf, disk, applied, read_snapshot(part(r, "latest_snapshot")));
+  fresh.raft = std::make_unique<core>(conf, disk, applied, std::move(latest));
   fresh.handed = fresh.raft->applied();
   nodes_[id.value()] = std::move(fresh);
   return nothing();

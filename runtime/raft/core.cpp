@@ -65,16 +65,19 @@ std::shared_ptr<const snapshot> base_snapshot(const disk_state& disk,
 }  // namespace
 
 tl::expected<void, std::string> check_start(const config& conf, const disk_state& disk,
-                                            log_index applied) {
+                                            log_index applied,
+                                            const std::shared_ptr<const snapshot>& latest) {
   if (!conf.id) return refuse("a node id is needed");
   if (conf.heartbeat_ticks == 0 || conf.election_min_ticks <= conf.heartbeat_ticks)
     return refuse("0 < heartbeat_ticks < election_min_ticks must hold");
   if (conf.election_max_ticks < conf.election_min_ticks)
     return refuse("election_max_ticks is below election_min_ticks");
   if (conf.election_rank > limits::election_rank_max) return refuse("election_rank is too large");
-  const log_index base = disk.snapshot ? disk.snapshot->index : log_index{};
-  if (disk.snapshot)
-    if (auto ok = check_conf(disk.snapshot->conf); !ok) return ok;
+  const auto snap = base_snapshot(disk, latest);
+  const log_index base = snap ? snap->index : log_index{};
+  for (const auto* s : {disk.snapshot.get(), latest.get()})
+    if (s != nullptr)
+      if (auto ok = check_conf(s->conf); !ok) return ok;
   log_index last = base;
   term low;
   for (const entry& e : disk.entries) {
@@ -196,7 +199,7 @@ tl::expected<void, refusal> core::step(message&& m) {
   if (m.to != config_.id || m.from == config_.id || !m.from || !is_well_formed(m))
     return tl::unexpected(refusal::invalid);
   note_damage(m);
-  if (is_response(m.type) && tracker_.find(m.from) == nullptr)
+  if (tracker_.find(m.from) == nullptr && (is_response(m.type) || is_unasked(m)))
     return tl::unexpected(refusal::unknown_peer);
   learn_commit(m);
   if (carries_term(m.type) && !settle_term(m)) return {};

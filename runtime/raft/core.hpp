@@ -234,6 +234,8 @@ class core {
   void send_heartbeats();
   void on_round_acknowledged(progress& p, std::uint64_t round);
   void on_read_request(const message& m);
+  [[nodiscard]] std::vector<forwarded_read>::const_iterator question_of(const message& m) const;
+  [[nodiscard]] bool is_unasked(const message& m) const;
   void on_read_response(const message& m);
 
   // core_conf.cpp
@@ -316,8 +318,8 @@ class core {
 };
 
 /// Nothing if a core can be started from these. For what comes from outside.
-[[nodiscard]] tl::expected<void, std::string> check_start(const config& conf,
-                                                          const disk_state& disk,
-                                                          log_index applied);
+[[nodiscard]] tl::expected<void, std::string> check_start(
+    const config& conf, const disk_state& disk, log_index applied,
+    const std::shared_ptr<const snapshot>& latest = nullptr);
 
 }  // namespace blixard::raft

@@ -251,7 +251,12 @@ tl::expected<void, refusal> core::start_transfer(node_id target) {
   if (p == nullptr) return tl::unexpected(refusal::unknown_peer);
   if (p->learner || p->witness) return tl::unexpected(refusal::invalid);
   if (p->repair != 0) return tl::unexpected(refusal::dropped);
-  if (target == config_.id || target == transferee_) return {};
+  if (target == transferee_) return {};
+  if (target == config_.id) {
+    // Called back: whoever was to lead may still try, and proposals go on here.
+    transferee_ = {};
+    return {};
+  }
   transferee_ = target;
   election_elapsed_ = 0;
   finish_transfer_if_caught_up(*p);

@@ -28,10 +28,20 @@ void core::on_read_request(const message& m) {
   if (is_leader()) admit_read({0, m.from, m.context, m.nonce, {}});
 }
 
-void core::on_read_response(const message& m) {
-  const auto asked = std::ranges::find_if(forwarded_reads_, [&](const forwarded_read& r) {
+std::vector<core::forwarded_read>::const_iterator core::question_of(const message& m) const {
+  return std::ranges::find_if(forwarded_reads_, [&](const forwarded_read& r) {
     return r.context == m.context && (m.nonce == 0 || r.nonce == m.nonce);
   });
+}
+
+// A leader may have become a member behind what this node has applied: it was asked, so its answer
+// counts.
+bool core::is_unasked(const message& m) const {
+  return m.type == message_type::read_index_resp && question_of(m) == forwarded_reads_.end();
+}
+
+void core::on_read_response(const message& m) {
+  const auto asked = question_of(m);
   if (asked == forwarded_reads_.end()) return;
   forwarded_reads_.erase(asked);
   answered_reads_.push_back({m.context, m.log_index});
