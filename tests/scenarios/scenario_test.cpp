@@ -19,6 +19,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 namespace {
@@ -179,6 +180,37 @@ std::vector<std::string> all() {
       names.push_back(file.path().stem().string());
   std::ranges::sort(names);
   return names;
+}
+
+std::string head_of(const std::string& name) {
+  std::ifstream in(fs::path(SCENARIO_DIR) / (name + ".txt"));
+  std::string head;
+  for (std::string line; std::getline(in, line) && line.starts_with('#');) head += line + "\n";
+  return head;
+}
+
+TEST(table_of_claims, names_every_scenario_and_the_section_that_its_head_cites) {
+  // | claim | source | `file`, `file` |
+  std::ifstream in(fs::path(SCENARIO_DIR) / "README.md");
+  const std::regex row(R"(\|[^|]*\|([^|]*)\|(.*`.*)\|)");
+  const std::regex file("`([^`]+)`");
+  const std::regex section(R"(\bR?[0-9]+(\.[0-9]+)*)");
+  std::vector<std::string> named;
+  for (std::string line; std::getline(in, line);) {
+    std::smatch cells;
+    if (!std::regex_match(line, cells, row)) continue;
+    const std::string sources = cells[1];
+    const std::string files = cells[2];
+    for (std::sregex_iterator f(files.begin(), files.end(), file), end; f != end; ++f) {
+      named.push_back((*f)[1]);
+      const std::string head = head_of(named.back());
+      for (std::sregex_iterator s(sources.begin(), sources.end(), section); s != end; ++s)
+        EXPECT_TRUE(std::regex_search(head, std::regex("\\b" + s->str() + "\\b")))
+            << named.back() << " does not cite " << s->str();
+    }
+  }
+  std::ranges::sort(named);
+  EXPECT_EQ(named, all()) << "each once, and no others";
 }
 
 INSTANTIATE_TEST_SUITE_P(scenarios, transcript, testing::ValuesIn(all()),
