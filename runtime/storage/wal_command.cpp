@@ -195,7 +195,7 @@ int wal_command(file_system& fs, bool verify, bool json, const std::string& dir,
     if (!verify || !r.ok || r.type == "tail") print(r, json, out);
   });
   if (!found) {
-    std::fprintf(err, "blixard: %s\n", found.error().message.c_str());
+    std::fprintf(err, "error: %s\n", found.error().message.c_str());
     return found.error().code == storage_errc::not_found ? 3 : 1;
   }
   if (verify) print_summary(*found, json, out);
