@@ -23,6 +23,7 @@ constexpr std::uint32_t snapshot_format = 1;
 constexpr std::size_t header_bytes = 64;  // the lists of ids follow
 constexpr std::size_t block_header_bytes = 16;
 constexpr std::size_t block_max_bytes = limits::snapshot_chunk_bytes;
+constexpr std::size_t blocks_per_sync = 4;
 constexpr std::uint32_t ids_max = 1U << 16;
 constexpr std::uint32_t kind_plain = 0;
 constexpr std::uint32_t kind_zstd = 1;
@@ -161,6 +162,12 @@ class file_writer final : public snapshot_writer {
     auto done = smaller ? write_block(kind_zstd, raw, std::span{packed_}.first(size))
                         : write_block(kind_plain, raw, block_);
     block_.clear();
+    // Small syncs on the way: one of hundreds of megabytes at the end would hold up those of the
+    // log, on the same disk, for as long as it takes.
+    if (done && ++unsynced_blocks_ == blocks_per_sync) {
+      unsynced_blocks_ = 0;
+      return file_->sync();
+    }
     return done;
   }
 
@@ -201,6 +208,7 @@ class file_writer final : public snapshot_writer {
   std::uint32_t crc_ = 0;
   bytes block_;
   bytes packed_;
+  std::size_t unsynced_blocks_ = 0;
   bool finished_ = false;
   bool placed_ = false;
 };

@@ -140,7 +140,8 @@ class disk_store final : public store {
       : fs_(fs),
         dir_(std::move(dir)),
         options_(options),
-        snaps_(fs, dir_.snap_dir(), options.compression_level) {}
+        snaps_(fs, dir_.snap_dir(), options.compression_level),
+        incoming_(fs, dir_.snap_dir()) {}
 
   result<recovery> recover();
 
@@ -158,8 +159,14 @@ class disk_store final : public store {
   result<std::unique_ptr<snapshot_writer>> begin_snapshot(const blixard::snapshot& meta) override;
   result<void> commit_snapshot(std::unique_ptr<snapshot_writer> writer) override;
   result<blixard::snapshot> latest_snapshot() override;
+  result<void> keep_incoming(const incoming_name& name, std::uint64_t offset,
+                             std::span<const std::byte> bytes) override {
+    if (!ready()) return refuse();
+    return incoming_.add(name, offset, bytes);
+  }
   result<void> set_cluster(cluster_id cluster) override { return dir_.set_cluster(cluster); }
   result<void> accept_damage() override;
+  result<void> start_over(term known) override;
   result<void> repaired() override;
   const store_stats& stats() const noexcept override;
 
@@ -191,6 +198,7 @@ class disk_store final : public store {
   data_dir dir_;
   store_options options_;
   snapshots snaps_;
+  incoming_file incoming_;
   std::unique_ptr<findings> damaged_;  // set: nothing is written before accept_damage()
   std::optional<meta_file> meta_;
   std::optional<wal> log_;
@@ -225,6 +233,11 @@ result<recovery> disk_store::recover() {
   }
   if (looked->restart_log) mark_.emplace(found.snap.index, found.snap.term);
   recovery answer = std::move(found);
+  answer.incoming = incoming_.load();
+  if (answer.incoming && answer.incoming->name.index <= snapshot_index_) {
+    answer.incoming.reset();
+    incoming_.drop();
+  }
   if (answer.corrupt) {
     damaged_ = std::make_unique<findings>(std::move(*looked));
     damaged_->found.corrupt = answer.corrupt;
@@ -327,6 +340,7 @@ result<void> disk_store::install(const blixard::snapshot& snap) {
   if (const auto fault = BLIXARD_FAULT("snap.install"); fault.error != 0)
     return tl::unexpected(system_error(fault.error, "install a snapshot in", dir_.snap_dir()));
   if (auto done = save_snapshot(snap); !done) return done;
+  incoming_.drop();
   const bool agrees = snap.index <= tail_ && terms_.at(snap.index) == snap.term;
   snapshot_index_ = snap.index;
   if (agrees) {
@@ -462,6 +476,15 @@ result<void> disk_store::accept_damage() {
   if (mark_) stage({});
   if (auto done = flush({}); !done) return done;
   return log_->sync();
+}
+
+result<void> disk_store::start_over(term known) {
+  if (!ready()) return refuse();
+  CHECK_EQ(tail_, log_index{});
+  CHECK_GE(known, hard_.term);
+  hard_ = {known, {}, {}};
+  repair_to_ = log_index{1};  // how much it was nobody knows
+  return write_meta_durably(wanted_meta());
 }
 
 result<void> disk_store::repaired() {

@@ -22,6 +22,7 @@
 #include "messages/limits.hpp"
 #include "runtime/storage/data_dir.hpp"
 #include "runtime/storage/file_system.hpp"
+#include "runtime/storage/incoming.hpp"
 
 namespace blixard::storage {
 
@@ -69,6 +70,8 @@ struct recovery {
   /// that it is known to have had. Survives restarts until repaired().
   log_index repair_to;
   std::vector<std::string> warnings;  // damage that redundancy made good; to be logged
+  /// What had arrived of a snapshot from a peer, newer than `snap`; not of examine().
+  std::optional<incoming_snapshot> incoming;
 };
 
 /// Counters since open.
@@ -144,12 +147,21 @@ class store {
   /// Reads the newest valid snapshot back. empty() where there is none.
   [[nodiscard]] virtual result<blixard::snapshot> latest_snapshot() = 0;
 
+  /// Keeps what has arrived of a peer's snapshot for a restart (incoming.hpp), until one is
+  /// installed. Promises nothing. Errors: no_space, io, after which nothing is kept.
+  [[nodiscard]] virtual result<void> keep_incoming(const incoming_name& name, std::uint64_t offset,
+                                                   std::span<const std::byte> bytes) = 0;
+
   /// Remembers the cluster once it is known; durable on return.
   [[nodiscard]] virtual result<void> set_cluster(cluster_id cluster) = 0;
   /// After recovery::corrupt: sets the damaged files aside (*.bad), keeps the valid part and goes
   /// on from there. Durable on return, with recovery::repair_to for the restarts to come. Errors:
   /// corrupt if the damage is not repairable, io, no_space; then the store is to be opened anew.
   [[nodiscard]] virtual result<void> accept_damage() = 0;
+  /// For the empty disk of a node that had one before: what it acknowledged is missing, its vote in
+  /// terms up to `known` is not known. Durable on return, with recovery::repair_to for the restarts
+  /// to come. Precondition: nothing was written yet.
+  [[nodiscard]] virtual result<void> start_over(term known) = 0;
   /// The log has again all that was lost: the node is a full member. Durable on return.
   [[nodiscard]] virtual result<void> repaired() = 0;
 

@@ -237,5 +237,26 @@ TEST_F(repair, the_damaged_files_are_kept_aside_and_never_read_again) {
   EXPECT_FALSE(open(disk_, with).found.corrupt);
 }
 
+TEST(start_over, an_empty_disk_of_a_known_node_remembers_the_term_and_that_all_is_missing) {
+  sim_disk files;
+  {
+    auto opened = open(files);
+    ASSERT_TRUE(opened.disk->start_over(term{7}));
+  }
+  files.crash();
+  auto again = open(files);
+  EXPECT_FALSE(again.found.corrupt);
+  EXPECT_EQ(again.found.hard, hard(7, 0, 0));
+  EXPECT_TRUE(again.found.repair_to);
+  const auto snap = make_snapshot(50, 7);
+  persist(*again.disk, make_entries(51, 55, 8), hard(8, 0, 52), &snap);
+  ASSERT_TRUE(again.disk->repaired());
+  again.disk.reset();
+  files.crash();
+  const auto found = open(files).found;
+  EXPECT_FALSE(found.repair_to);
+  EXPECT_EQ(found.last_index, log_index{55});
+}
+
 }  // namespace
 }  // namespace blixard::storage::test
