@@ -76,14 +76,17 @@ struct message {
   /// the leader's last entry.
   blixard::log_index match;
   blixard::log_index rejected;  // append_resp with reject: `log_index` of the refused append
-  bool reject = false;          // vote_resp, prevote_resp, append_resp
-  bool force = false;           // vote, prevote: by leader transfer, disregards leases
-  bool notice = false;          // append: brings a commit index only, needs no answer
+  /// vote_resp, prevote_resp, append_resp. snapshot: this answers a chunk (raft/transfer).
+  bool reject = false;
+  bool force = false;  // vote, prevote: by leader transfer, disregards leases
+  /// append: brings a commit index only, needs no answer. snapshot with reject: the chunk did not
+  /// follow what was there.
+  bool notice = false;
   /// heartbeat, heartbeat_resp: the leader's read round (0 none). read_index, read_index_resp: the
   /// asker's context.
   std::uint64_t context = 0;
   /// read_index, read_index_resp: tells a repeated question with the same context from the first;
-  /// an answer with 0 answers any of them.
+  /// an answer with 0 answers any of them. snapshot: names the bytes.
   std::uint64_t nonce = 0;
   /// From a node that is being repaired: the number of its repair, 0 from any other. append,
   /// heartbeat: the receiver's repair as the leader knows it (core_repair.cpp).
