@@ -37,6 +37,9 @@ class machine;
 namespace blixard::cache {
 class plan_job;
 }
+namespace blixard::storage {
+class snapshot_writer;
+}
 
 namespace blixard::actors {
 
@@ -162,6 +165,13 @@ struct leaseholders {
 
 // ---------------------------------------------------------------- WAL
 
+/// Names a snapshot under way, and its bytes (raft::snapshot_name).
+struct snapshot_part {
+  log_index index;
+  blixard::term term;
+  std::uint64_t total = 0;  // bytes
+  std::uint64_t content = 0;
+};
 /// One Raft output's durable part; the field order is the order on disk (RAFTLAB R3).
 struct persist_request {
   persist_seq seq;
@@ -174,9 +184,30 @@ struct persist_request {
 struct compact_request {
   log_index through;
 };
-/// A snapshot of the state machine that is to be stored; answered to raft with `snapshot_stored`.
+/// A snapshot of the state machine that is to be stored; reported to raft with `snapshot_stored`.
+/// `filer` writes the file on its own thread (it gets `file_snapshot`); without one the WAL does.
 struct store_snapshot {
   snapshot snap;
+  caf::actor filer;
+};
+/// A snapshot and the file that it goes to, away from the log; comes back when it is durable under
+/// a temporary name.
+struct snapshot_filing {
+  snapshot snap;
+  std::unique_ptr<storage::snapshot_writer> writer;
+  std::string failure;  // why it is not; empty: it is
+};
+struct file_snapshot {
+  std::shared_ptr<snapshot_filing> filing;
+};
+struct snapshot_filed {
+  std::shared_ptr<snapshot_filing> filing;
+};
+/// What has arrived of a snapshot from a peer: kept so that a restart asks for the rest only.
+struct keep_chunk {
+  snapshot_part part;
+  std::uint64_t offset = 0;
+  slice bytes;
 };
 struct snapshot_stored {
   snapshot snap;
@@ -312,6 +343,9 @@ BLIXARD_LOCAL_MESSAGE(persist_request)
 BLIXARD_LOCAL_MESSAGE(compact_request)
 BLIXARD_LOCAL_MESSAGE(store_snapshot)
 BLIXARD_LOCAL_MESSAGE(snapshot_stored)
+BLIXARD_LOCAL_MESSAGE(file_snapshot)
+BLIXARD_LOCAL_MESSAGE(snapshot_filed)
+BLIXARD_LOCAL_MESSAGE(keep_chunk)
 BLIXARD_LOCAL_MESSAGE(committed)
 BLIXARD_LOCAL_MESSAGE(ready_reads)
 BLIXARD_LOCAL_MESSAGE(local_query)

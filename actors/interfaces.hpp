@@ -93,6 +93,10 @@ using wal_actor = caf::typed_actor<
     caf::reacts_to<sync_atom>,
     // A snapshot of our own state machine: stored, then reported to raft.
     caf::reacts_to<store_snapshot>,
+    // From the thread that wrote its file: to be put in place.
+    caf::reacts_to<snapshot_filed>,
+    // From raft: a part of a peer's snapshot, kept for a restart; promises nothing.
+    caf::reacts_to<keep_chunk>,
     // Drop segments that a durable snapshot covers.
     caf::reacts_to<compact_request>,
     // From raft: what a damaged log had lost is back and durable; the damage may be forgotten.

@@ -81,9 +81,17 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
+      snapshot_rate_(options_.snapshot_rate),
       metrics_(*facts.registry),
       lag_(*facts.registry) {
   metrics_.recovering.set(core_.recovering());
+  for (const auto& e : disk.entries) log_bytes_.appended(e.index, e.data.size());
+  if (auto in = std::exchange(options_.incoming, std::nullopt)) {
+    spdlog::info("{} of {} bytes of the snapshot at {} are here already", in->received,
+                 in->name.total, in->name.index.value());
+    snapshot_in_.resume({in->name.index, in->name.term, in->name.total, in->name.content},
+                        std::move(in->data), in->received);
+  }
 }
 
 raft_driver::behavior_type raft_driver::make_behavior() {
@@ -322,6 +330,7 @@ void raft_driver::persist(raft::output& out) {
     last_ = std::max(last_, out.snapshot->index);
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
+  for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
   request.entries = std::move(out.entries);
   request.hard = out.hard ? out.hard : late_hard_;
   late_hard_.reset();
@@ -455,6 +464,7 @@ void raft_driver::role_changed() {
     rounds_.clear();
     waiting_grants_.clear();
     snapshots_out_.clear();
+    active_ns_.clear();
     lag_.clear();
   }
   known_role_ = role;
@@ -501,6 +511,7 @@ void raft_driver::publish_view() {
     const auto last = last_.value();
     for (const auto& p : view->peers) {
       if (p.id == core_.id()) continue;
+      if (p.recent_active) active_ns_[p.id] = now();
       lag_.of(p.id).set(last - std::min(last, p.match.value()));
     }
     lag_.end_round();  // the series of a member that was removed ends

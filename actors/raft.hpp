@@ -25,14 +25,19 @@
 #include "messages/limits.hpp"
 #include "runtime/raft/codec.hpp"
 #include "runtime/raft/core.hpp"
+#include "runtime/raft/transfer.hpp"
 #include "runtime/state/lease_table.hpp"
+#include "runtime/storage/incoming.hpp"
 
 namespace blixard::actors {
 
 struct raft_options {
   std::uint64_t tick_ns = 0;           // of the loop's timer that sends tick_atom
   std::uint64_t snapshot_entries = 0;  // take one after so many applied entries
-  std::string advertise;               // of this node
+  std::uint64_t snapshot_rate = 0;     // bytes per second to all peers together; 0: no limit
+  /// What a former process received of a snapshot.
+  std::optional<storage::incoming_snapshot> incoming;
+  std::string advertise;  // of this node
   std::function<void(int, const std::string&)> fatal;
 };
 
@@ -69,18 +74,10 @@ class raft_driver final : public hosted<raft_actor::base> {
     std::vector<lease_request> leases;
     std::uint64_t started_ns = 0;
   };
-  /// A snapshot on its way to a follower, in chunks.
+  /// A snapshot on its way to a follower, in chunks of this message.
   struct outgoing_snapshot {
     raft::message message;
-    std::uint64_t offset = 0;
-    std::uint64_t progress_ns = 0;
-  };
-  struct incoming_snapshot {
-    log_index index;
-    blixard::term term;
-    ref<buffer> data;
-    std::uint64_t received = 0;
-    std::uint64_t total = 0;
+    raft::snapshot_sender sender;
   };
 
   // raft.cpp: inputs and the flush
@@ -119,7 +116,12 @@ class raft_driver final : public hosted<raft_actor::base> {
   // raft_snapshot.cpp
   void start_snapshot_to(raft::message& m);
   void pump_snapshots();
+  [[nodiscard]] bool send_chunk(outgoing_snapshot& out);
+  void finish_snapshots();
   void receive_chunk(raft::decoded_message& m);
+  void answer_chunk(const raft::message& m, const raft::snapshot_chunk& state, bool gap);
+  void chunk_answered(const raft::decoded_message& m);
+  [[nodiscard]] log_index first_to_keep(log_index taken);
   void snapshot_is_stored(snapshot_stored& s);
   void maybe_take_snapshot();
 
@@ -186,7 +188,10 @@ class raft_driver final : public hosted<raft_actor::base> {
 
   state::lease_table leases_;
   std::unordered_map<node_id, outgoing_snapshot> snapshots_out_;
-  std::unordered_map<node_id, incoming_snapshot> snapshots_in_;
+  raft::byte_rate snapshot_rate_;
+  raft::snapshot_receiver snapshot_in_;
+  raft::log_meter log_bytes_;
+  std::unordered_map<node_id, std::uint64_t> active_ns_;  // on a leader: when they last answered
   bool taking_snapshot_ = false;
   std::vector<origin> snapshot_askers_;
   std::unordered_map<node_id, std::uint64_t> told_at_ns_;  // notices sent, to whom and when

@@ -33,6 +33,7 @@ struct raft_metrics {
         reads(r.counter<metric::raft_reads>(metrics::read_kind::read_index)),
         repairs(r.counter<metric::raft_repairs>()),
         snapshots_taken(r.counter<metric::raft_snapshots>(event::taken)),
+        snapshot_bytes(r.counter<metric::raft_snapshot_bytes>()),
         snapshots_sent(r.counter<metric::raft_snapshots>(event::sent)),
         snapshots_installed(r.counter<metric::raft_snapshots>(event::installed)),
         persist_waits(r.counter<metric::raft_persist_waits>()),
@@ -54,8 +55,8 @@ struct raft_metrics {
   metrics::gauge term, is_leader, has_leader, leader, commit, applied, last, pending, voters,
       learners, recovering;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
-      reads, repairs, snapshots_taken, snapshots_sent, snapshots_installed, persist_waits,
-      payload_copies, invalid;
+      reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent, snapshots_installed,
+      persist_waits, payload_copies, invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

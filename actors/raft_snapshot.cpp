@@ -1,10 +1,11 @@
-// Snapshots on the raft actor's side: when to take one, sending it to a follower in chunks on the
-// bulk connection, and putting received chunks together.
+// Snapshots on the raft actor's side: when to take one, how much of the log stays behind it, and
+// the chunks of those that travel.
 //
-// A chunk is a sub-slice of the snapshot: nothing is copied on the sending side. The sender hands
-// over only what the bulk connection has room for (a snapshot's progress is asked of at every
-// tick), the receiver takes chunks in order and starts over at offset 0; a lost chunk is noticed by
-// the sender's deadline and reported to the core, which then sends the snapshot again.
+// What goes next and what has arrived is the business of raft/transfer; here is what belongs to a
+// node: chunks are sub-slices of the snapshot (nothing is copied on the sending side), they take
+// the bulk connection, all transfers share one limit of bytes per second, and the receiver's WAL
+// keeps what has arrived for a restart. An answer is a snapshot message with `reject`: its offset
+// is what the receiver has, `notice` says that the chunk did not follow it.
 #include <spdlog/spdlog.h>
 
 #include "actors/frames.hpp"
@@ -12,90 +13,129 @@
 
 namespace blixard::actors {
 namespace {
-constexpr std::uint64_t chunks_per_tick = 4;
-constexpr std::uint64_t stalled_ns = 10'000'000'000;  // no end after the last chunk: start over
-// Entries kept behind a snapshot, so that a follower that is only a little late needs no snapshot.
-constexpr std::uint64_t kept_entries = 10'000;
+// Entries kept behind a snapshot: for a follower that is only a little late, and for one that is
+// being brought up. A leader under full load writes a million in ten seconds.
+constexpr raft::log_retention retention{.always = 10'000, .most = 1'000'000};
+constexpr std::uint64_t kept_max_bytes = 256 * limits::MiB;
+// A member that has not answered for so long may never be back.
+constexpr std::uint64_t silent_ns = 3'000'000'000;
 }  // namespace
 
 void raft_driver::start_snapshot_to(raft::message& m) {
-  metrics_.snapshots_sent.add();
-  spdlog::info("sending snapshot {} ({} bytes) to node {}", m.snapshot->index.value(),
-               m.snapshot->data.size(), m.to.value());
+  const auto name = raft::name_of(*m.snapshot);
   const auto to = m.to;
-  snapshots_out_.insert_or_assign(to, outgoing_snapshot{std::move(m), 0, now()});
+  if (const auto it = snapshots_out_.find(to); it != snapshots_out_.end()) {
+    if (it->second.sender.name() == name) return;
+    snapshots_out_.erase(it);
+  }
+  metrics_.snapshots_sent.add();
+  spdlog::info("sending snapshot {} ({} bytes) to node {}", name.index.value(), name.total,
+               to.value());
+  raft::snapshot_sender plan{m.snapshot, now()};
+  m.nonce = name.content;
+  snapshots_out_.emplace(to, outgoing_snapshot{std::move(m), std::move(plan)});
   pump_snapshots();
 }
 
+// In turns, a chunk for each, as long as anybody may have one and the limit allows it.
 void raft_driver::pump_snapshots() {
-  for (auto it = snapshots_out_.begin(); it != snapshots_out_.end();) {
-    auto& [to, out] = *it;
-    const auto& data = out.message.snapshot->data;
-    const bool sent = out.offset >= data.size() && out.offset != 0;
-    if (now() - out.progress_ns > stalled_ns) {
-      (void)core_.report(
-          to, sent ? raft::report_kind::snapshot_ok : raft::report_kind::snapshot_failed);
-      it = snapshots_out_.erase(it);
-      schedule_flush();
-      continue;
-    }
-    for (std::uint64_t n = 0; n < chunks_per_tick && (out.offset < data.size() || out.offset == 0);
-         ++n) {
-      const auto size =
-          std::min<std::uint64_t>(limits::snapshot_chunk_bytes, data.size() - out.offset);
-      std::vector<slice> pieces;
-      raft::encode_chunk(out.message,
-                         raft::snapshot_chunk{out.offset, data.size(), data.sub(out.offset, size)},
-                         pieces);
-      outgoing_.frames.push_back(
-          {.to = to,
-           .bulk = true,
-           .frame = frame::make({.kind = frame_kind::raft, .cls = priority::low, .target = to},
-                                std::move(pieces))});
-      out.offset += size;
-      out.progress_ns = now();
-      if (data.empty()) break;
-    }
-    if (out.offset >= data.size()) {
-      (void)core_.report(to, raft::report_kind::snapshot_ok);
-      it = snapshots_out_.erase(it);
-      schedule_flush();
-      continue;
-    }
-    ++it;
+  if (snapshots_out_.empty()) return;
+  for (bool any = true; any;) {
+    any = false;
+    for (auto& [to, out] : snapshots_out_)
+      if (snapshot_rate_.allows(now())) any = send_chunk(out) || any;
   }
+  finish_snapshots();
+}
+
+bool raft_driver::send_chunk(outgoing_snapshot& out) {
+  const auto chunk = out.sender.next(now());
+  if (!chunk) return false;
+  std::vector<slice> pieces;
+  raft::encode_chunk(out.message, *chunk, pieces);
+  const auto to = out.message.to;
+  outgoing_.frames.push_back(
+      {.to = to,
+       .bulk = true,
+       .frame = frame::make({.kind = frame_kind::raft, .cls = priority::low, .target = to},
+                            std::move(pieces))});
+  snapshot_rate_.spend(chunk->data.size(), now());
+  metrics_.snapshot_bytes.add(chunk->data.size());
+  return true;
+}
+
+void raft_driver::finish_snapshots() {
+  const auto ended = std::erase_if(snapshots_out_, [this](const auto& item) {
+    const auto& [to, out] = item;
+    const bool lost = out.sender.stalled(now());
+    if (!out.sender.complete() && !lost) return false;
+    if (lost) spdlog::warn("the snapshot for node {} does not get there", to.value());
+    (void)core_.report(to,
+                       lost ? raft::report_kind::snapshot_failed : raft::report_kind::snapshot_ok);
+    return true;
+  });
+  if (ended != 0 || !outgoing_.frames.empty()) schedule_flush();
+}
+
+void raft_driver::chunk_answered(const raft::decoded_message& d) {
+  const auto it = snapshots_out_.find(d.msg.from);
+  if (it == snapshots_out_.end()) return;
+  auto& out = it->second.sender;
+  const auto& meta = *d.msg.snapshot;
+  if (out.name() != raft::snapshot_name{meta.index, meta.term, d.chunk.total, d.msg.nonce}) return;
+  const auto before = out.received();
+  out.answered(d.chunk.offset, d.msg.notice, now());
+  if (d.chunk.offset > before + raft::transfer_window_bytes || d.msg.notice)
+    spdlog::info("the snapshot for node {} goes on at {} of {} bytes", d.msg.from.value(),
+                 out.received(), out.name().total);
+  pump_snapshots();
+}
+
+void raft_driver::answer_chunk(const raft::message& m, const raft::snapshot_chunk& state,
+                               bool gap) {
+  raft::message a{raft::message_type::snapshot, core_.id(), m.from};
+  a.term = core_.current_term();
+  a.reject = true;
+  a.notice = gap;
+  a.nonce = m.nonce;
+  a.snapshot =
+      std::make_shared<const snapshot>(snapshot{m.snapshot->index, m.snapshot->term, {}, {}});
+  std::vector<slice> pieces;
+  raft::encode_chunk(a, state, pieces);
+  outgoing_.frames.push_back(
+      {.to = m.from,
+       .bulk = false,
+       .frame = frame::make({.kind = frame_kind::raft, .cls = priority::high, .target = m.from},
+                            std::move(pieces))});
 }
 
 void raft_driver::receive_chunk(raft::decoded_message& d) {
+  if (d.msg.reject) return chunk_answered(d);
   const auto& meta = *d.msg.snapshot;
   // Judged before memory is taken for it: what the core would refuse, and sizes that cannot be. A
   // damaged log may have forgotten who the members are.
   const auto& conf = core_.configuration();
   const bool strange = conf.contains(core_.id()) && !conf.contains(d.msg.from) &&
                        !leases_.knows(d.msg.from) && !core_.recovering();
-  if (d.msg.term < core_.current_term() || strange || d.chunk.total > limits::snapshot_max_bytes ||
-      d.chunk.offset > d.chunk.total || d.chunk.data.size() > d.chunk.total - d.chunk.offset) {
+  if (d.msg.term < core_.current_term() || strange || d.chunk.total > limits::snapshot_max_bytes) {
     metrics_.invalid.add();
     return;
   }
-  auto& in = snapshots_in_[d.msg.from];
-  if (d.chunk.offset == 0) {
-    in = {.index = meta.index,
-          .term = meta.term,
-          .data = buffer::make(d.chunk.total),
-          .total = d.chunk.total};
-  }
-  const bool fits = in.index == meta.index && in.term == meta.term &&
-                    in.received == d.chunk.offset && in.total == d.chunk.total;
-  if (!fits) return;
-  std::memcpy(in.data->data() + in.received, d.chunk.data.data(), d.chunk.data.size());
-  in.received += d.chunk.data.size();
   leader_contact_ns_ = now();
-  if (in.received < in.total) return;
-  const auto* bytes = in.data->data();
+  if (meta.index <= core_.commit() && !core_.recovering()) {
+    answer_chunk(d.msg, {d.chunk.total, d.chunk.total, {}}, false);  // it has come another way
+    return;
+  }
+  const raft::snapshot_name name{meta.index, meta.term, d.chunk.total, d.msg.nonce};
+  auto taken = snapshot_in_.take(name, d.chunk);
+  answer_chunk(d.msg, {taken.received, name.total, {}}, taken.gap);
+  if (!taken.fresh.empty() && !snapshot_in_.complete())
+    send(to_.wal, keep_chunk{{name.index, name.term, name.total, name.content},
+                             taken.received - taken.fresh.size(),
+                             std::move(taken.fresh)});
+  if (taken.gap || !snapshot_in_.complete()) return;
   d.msg.snapshot = std::make_shared<const snapshot>(
-      snapshot{meta.index, meta.term, meta.conf, slice{std::move(in.data), bytes, in.total}});
-  snapshots_in_.erase(d.msg.from);
+      snapshot{meta.index, meta.term, meta.conf, snapshot_in_.finish()});
   (void)core_.step(std::move(d.msg));
 }
 
@@ -124,12 +164,26 @@ void raft_driver::snapshot_is_stored(snapshot_stored& s) {
   }
   metrics_.snapshots_taken.add();
   const auto index = s.snap.index;
-  snapshot_index_ = index;
+  snapshot_index_ = std::max(snapshot_index_, index);
   core_.set_snapshot(std::make_shared<const snapshot>(std::move(s.snap)));
-  const auto first = log_index{index.value() - std::min(index.value(), kept_entries) + 1};
-  if (core_.compact(first)) send(to_.wal, compact_request{first.prev()});
+  const auto first = first_to_keep(index);
+  if (core_.compact(first)) {
+    log_bytes_.compacted(first);
+    send(to_.wal, compact_request{first.prev()});
+  }
   for (const auto& a : askers) answer_done(a);
   schedule_flush();
+}
+
+log_index raft_driver::first_to_keep(log_index taken) {
+  auto peers = core_.status().peers;
+  // The core forgets at every check of its quorum who has answered; here the last answer counts.
+  for (auto& p : peers) {
+    const auto it = active_ns_.find(p.id);
+    p.recent_active = p.recent_active || (it != active_ns_.end() && now() - it->second < silent_ns);
+  }
+  const auto wanted = raft::first_to_keep(taken, peers, retention);
+  return std::min(std::max(wanted, log_bytes_.reach(kept_max_bytes)), taken.next());
 }
 
 }  // namespace blixard::actors

@@ -1,12 +1,20 @@
 #include "actors/snapshot_worker.hpp"
 
+#include <sys/resource.h>
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
 
+#include <optional>
+
 #include "messages/check.hpp"
+#include "runtime/storage/packing.hpp"
+#include "runtime/storage/store.hpp"
 
 namespace blixard::actors {
 namespace {
+
+// Behind everybody else on this machine: a snapshot has time. Of this thread only.
+void come_last() { (void)setpriority(PRIO_PROCESS, 0, 10); }
 
 class encoder final : public caf::event_based_actor {
  public:
@@ -18,20 +26,38 @@ class encoder final : public caf::event_based_actor {
         context_(std::move(context)) {}
 
   caf::behavior make_behavior() override {
+    come_last();
+    monitor(to_);
+    set_down_handler([this](const caf::down_msg&) { quit(); });
     send(this, flush_atom::value);
-    return {[this](flush_atom) {
-      send(to_, store_snapshot{{.index = view_.index(),
-                                .term = view_.term(),
-                                .conf = context_.conf,
-                                .data = view_.encode(context_)}});
-      quit();
-    }};
+    return {[this](flush_atom) { encode(); }, [this](const file_snapshot& f) { file(f.filing); }};
   }
   void on_exit() override { to_ = nullptr; }
 
  private:
+  void encode() {
+    storage::packer packed;
+    view_->write(context_, [&](std::span<const std::byte> piece) {
+      packed.add(piece);
+      return true;
+    });
+    snapshot snap{.index = view_->index(),
+                  .term = view_->term(),
+                  .conf = context_.conf,
+                  .data = packed.finish()};
+    view_.reset();  // nothing of the old state is held while the disk is written
+    send(to_, store_snapshot{std::move(snap), caf::actor_cast<caf::actor>(this)});
+  }
+  void file(const std::shared_ptr<snapshot_filing>& filing) {
+    auto written = filing->writer->append(filing->snap.data.bytes());
+    if (written) written = filing->writer->finish();
+    if (!written) filing->failure = written.error().message;
+    send(to_, snapshot_filed{filing});
+    quit();
+  }
+
   wal_actor to_;
-  state::snapshot_view view_;
+  std::optional<state::snapshot_view> view_;
   state::snapshot_context context_;
 };
 
@@ -41,6 +67,7 @@ class loader final : public caf::event_based_actor {
       : caf::event_based_actor(config), to_(std::move(to)), bytes_(std::move(bytes)) {}
 
   caf::behavior make_behavior() override {
+    come_last();
     monitor(to_);
     set_down_handler([this](const caf::down_msg&) { quit(); });
     send(this, flush_atom::value);
@@ -51,9 +78,12 @@ class loader final : public caf::event_based_actor {
  private:
   void load() {
     auto machine = std::make_shared<state::machine>();
-    const auto loaded = machine->load(bytes_.bytes());
-    if (!loaded) CHECK_EQ(loaded.error().message, std::string{});
+    auto raw = storage::unpack(bytes_);
+    if (!raw) CHECK_EQ(raw.error().message, std::string{});
     bytes_ = {};
+    const auto loaded = machine->load(raw->bytes());
+    if (!loaded) CHECK_EQ(loaded.error().message, std::string{});
+    raw = slice{};
     send(to_, machine_loaded{std::move(machine), caf::actor_cast<caf::actor>(this)});
   }
 

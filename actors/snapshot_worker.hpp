@@ -1,5 +1,6 @@
 // The two long computations of the state machine, each on a thread of its own: encoding a snapshot
-// and building a machine from one. Neither apply nor the loop that hosts it ever waits for them.
+// (and writing its file), and building a machine from one. Neither apply, nor the loop that hosts
+// it, nor the log ever waits for them; where processors are scarce they come last.
 #pragma once
 
 #include "actors/links.hpp"
@@ -7,7 +8,8 @@
 
 namespace blixard::actors {
 
-/// Starts a detached actor that encodes `view` and sends the snapshot to the WAL actor, then ends.
+/// Starts a detached actor that encodes and packs `view`, asks the WAL actor for a file, writes it,
+/// hands it back to be put in place, and ends.
 void spawn_snapshot_encoder(caf::actor_system& system, const wal_actor& to,
                             state::snapshot_view view, state::snapshot_context context);
 

@@ -1,6 +1,7 @@
 #include "actors/wal.hpp"
 
 #include <spdlog/spdlog.h>
+#include <caf/send.hpp>
 
 #include <chrono>
 
@@ -33,6 +34,8 @@ wal::behavior_type wal::make_behavior() {
       [this](persist_request& request) { collect(request); },
       [this](sync_atom) { write_and_sync(); },
       [this](store_snapshot& request) { store_snapshot_of(request); },
+      [this](const snapshot_filed& f) { put_in_place(*f.filing); },
+      [this](const keep_chunk& c) { keep(c); },
       [this](const compact_request& request) { compact(request); },
       [this](repaired_atom) { forget_damage(); },
   };
@@ -41,6 +44,7 @@ wal::behavior_type wal::make_behavior() {
 void wal::on_exit() {
   // The hint makes the next start quicker; nothing depends on it.
   if (disk_) (void)disk_->flush_hint();
+  held_snapshot_.reset();
   disk_.reset();
 }
 
@@ -132,12 +136,40 @@ void wal::store_snapshot_of(store_snapshot& request) {
     held_snapshot_ = std::move(request);
     return;
   }
-  if (auto r = disk_->save_snapshot(request.snap); !r) {
-    spdlog::warn("snapshot at {} not stored: {}", request.snap.index.value(), r.error().message);
-    request.snap.data = {};
-    request.snap.index = {};
+  if (!request.filer) {
+    const auto saved = disk_->save_snapshot(request.snap);
+    return report(std::move(request.snap), saved ? std::string{} : saved.error().message);
   }
-  send(to_.raft, snapshot_stored{std::move(request.snap)});
+  auto writer = disk_->begin_snapshot(request.snap);
+  if (!writer) return report(std::move(request.snap), writer.error().message);
+  auto filing = std::make_shared<snapshot_filing>();
+  filing->snap = std::move(request.snap);
+  filing->writer = std::move(*writer);
+  caf::anon_send(request.filer, file_snapshot{std::move(filing)});
+}
+
+void wal::put_in_place(snapshot_filing& filing) {
+  if (filing.failure.empty())
+    if (auto placed = disk_->commit_snapshot(std::move(filing.writer)); !placed)
+      filing.failure = placed.error().message;
+  filing.writer.reset();
+  report(std::move(filing.snap), filing.failure);
+}
+
+void wal::report(snapshot snap, const std::string& failure) {
+  if (!failure.empty()) {
+    spdlog::warn("snapshot at {} not stored: {}", snap.index.value(), failure);
+    snap.data = {};
+    snap.index = {};
+  }
+  send(to_.raft, snapshot_stored{std::move(snap)});
+}
+
+// Without it a restart gets the whole snapshot anew: no reason to stop.
+void wal::keep(const keep_chunk& c) {
+  const storage::incoming_name name{c.part.index, c.part.term, c.part.total, c.part.content};
+  if (auto kept = disk_->keep_incoming(name, c.offset, c.bytes.bytes()); !kept)
+    spdlog::warn("a part of a snapshot is not kept: {}", kept.error().message);
 }
 
 // Where there is no space for it the next start repairs once more, which does no harm.

@@ -30,6 +30,9 @@ class wal final : public hosted<wal_actor::base> {
   void collect(persist_request& request);
   void write_and_sync();
   void store_snapshot_of(store_snapshot& request);
+  void put_in_place(snapshot_filing& filing);
+  void report(snapshot snap, const std::string& failure);
+  void keep(const keep_chunk& c);
   void compact(const compact_request& request);
   void forget_damage();
   void wait_for_space();

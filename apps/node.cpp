@@ -248,6 +248,10 @@ start_result<void> node::join_if_needed() {
   if (disk_.cluster.value() == 0) {
     auto ticket = ask_to_join(config_, advertise_);
     if (!ticket) return tl::unexpected(ticket.error());
+    if (ticket->was_member) {
+      if (auto started = start_over(disk_, ticket->term); !started)
+        return tl::unexpected(started.error());
+    }
     if (auto r = disk_.store->set_cluster(ticket->cluster); !r)
       return tl::unexpected(start_error{storage::exit_code(r.error().code), r.error().message});
     disk_.cluster = ticket->cluster;
@@ -376,6 +380,8 @@ void node::spawn() {
       sys, *raft_host_, links_, facts_, loop_.get(),
       actors::raft_options{.tick_ns = config_.tick_ms * ms_ns,
                            .snapshot_entries = config_.snapshot_entries,
+                           .snapshot_rate = config_.snapshot_rate,
+                           .incoming = std::exchange(disk_.incoming, std::nullopt),
                            .advertise = advertise_,
                            .fatal = fatal},
       core_config(config_, disk_.repair), disk_.raft, applied);

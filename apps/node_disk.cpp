@@ -14,6 +14,7 @@
 #include "messages/cluster.pb.h"
 #include "runtime/net/client.hpp"
 #include "runtime/raft/codec.hpp"
+#include "runtime/storage/packing.hpp"
 
 namespace blixard::apps {
 namespace {
@@ -91,41 +92,48 @@ start_result<void> accept_damage(const node_config& config, storage::store::open
 
 std::string peers_path(const std::string& data_dir) { return data_dir + "/peers.json"; }
 
-// What came of one attempt to join.
+// What came of one question to the members.
 struct attempt {
-  std::optional<admission_ticket> ticket;
+  std::optional<pb::Answer> answer;
   std::string why;
   bool final = false;
 };
 
-attempt try_join(const node_config& config, const slice& body) {
+attempt ask(const node_config& config, frame_kind kind, const slice& body) {
   net::client client{{.addresses = config.join}};
   attempt out;
   bool done = false;
-  client.submit({.kind = frame_kind::admin, .body = body, .timeout_ms = 5000},
-                [&](const repl::reply& reply) {
-                  done = true;
-                  pb::Answer a;
-                  if (!reply) {
-                    out.why = reply.error().message;
-                    return;
-                  }
-                  if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
-                    out.why = "an answer that is not one";
-                    return;
-                  }
-                  if (a.error() != 0) {
-                    out.why = a.message();
-                    out.final = a.error() == static_cast<std::uint32_t>(errc::invalid_argument);
-                    return;
-                  }
-                  out.ticket.emplace();
-                  out.ticket->cluster = cluster_id{a.joined().cluster_id()};
-                  for (const auto& m : a.joined().members())
-                    out.ticket->members.push_back({node_id{m.node()}, m.address()});
-                });
+  client.submit({.kind = kind, .body = body, .timeout_ms = 5000}, [&](const repl::reply& reply) {
+    done = true;
+    pb::Answer a;
+    if (!reply) {
+      out.why = reply.error().message;
+    } else if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
+      out.why = "an answer that is not one";
+    } else if (a.error() != 0) {
+      out.why = a.message();
+      out.final = a.error() == static_cast<std::uint32_t>(errc::invalid_argument);
+    } else {
+      out.answer = std::move(a);
+    }
+  });
   while (!done) client.poll(1000);
   return out;
+}
+
+bool lists_as_member(const pb::ClusterStatus& status, node_id id) {
+  return std::ranges::any_of(status.members(), [&](const pb::MemberStatus& m) {
+    return node_id{m.id()} == id && m.role() != "none";
+  });
+}
+
+admission_ticket ticket_from(const pb::Answer& a, bool was_member) {
+  admission_ticket t{.cluster = cluster_id{a.joined().cluster_id()},
+                     .members = {},
+                     .was_member = was_member,
+                     .term = blixard::term{a.term()}};
+  for (const auto& m : a.joined().members()) t.members.push_back({node_id{m.node()}, m.address()});
+  return t;
 }
 
 }  // namespace
@@ -149,8 +157,11 @@ start_result<node_disk> open_disk(const node_config& config) {
                  .repair = found.corrupt || found.repair_to ? random_id() : 0};
   disk.raft.hard = found.hard;
   disk.raft.entries = std::move(found.entries);
+  disk.incoming = std::move(found.incoming);
   if (!found.snap.empty()) {
-    auto context = disk.machine.load(found.snap.data.bytes());
+    const auto raw = storage::unpack(found.snap.data);
+    if (!raw) return fail(exit_code::corruption, raw.error().message);
+    auto context = disk.machine.load(raw->bytes());
     if (!context) return fail(exit_code::corruption, "snapshot: " + context.error().message);
     disk.raft.snapshot = std::make_shared<const snapshot>(std::move(found.snap));
   }
@@ -189,17 +200,36 @@ void save_peers(const std::string& data_dir, const std::vector<actors::member_ad
   std::rename((path + ".tmp").c_str(), path.c_str());
 }
 
+start_result<void> start_over(node_disk& disk, blixard::term known) {
+  spdlog::warn(
+      "this node is a member and its data directory is empty: the other members bring it up, until "
+      "then it does not vote");
+  if (auto r = disk.store->start_over(known); !r) return fail(r.error());
+  disk.raft.hard.term = known;
+  disk.repair = random_id();
+  return {};
+}
+
 start_result<admission_ticket> ask_to_join(const node_config& config,
                                            const std::string& advertise) {
   pb::AdminRequest request;
   request.mutable_join()->set_node(config.id.value());
   request.mutable_join()->set_address(advertise);
-  const auto body = actors::to_slice(request);
+  pb::Query who;
+  who.mutable_cluster_status();
+  // Whether this id is a member already is asked before anything is changed, and only once: an
+  // admission whose answer was lost must not look like a former life.
+  std::optional<bool> was_member;
   std::string why;
   const auto until = std::chrono::steady_clock::now() + 60s;
   while (std::chrono::steady_clock::now() < until) {
-    auto got = try_join(config, body);
-    if (got.ticket) return std::move(*got.ticket);
+    auto got = was_member ? ask(config, frame_kind::admin, actors::to_slice(request))
+                          : ask(config, frame_kind::query, actors::to_slice(who));
+    if (got.answer && was_member) return ticket_from(*got.answer, *was_member);
+    if (got.answer) {
+      was_member = lists_as_member(got.answer->status(), config.id);
+      continue;
+    }
     if (got.why != why) spdlog::info("not admitted yet: {}", got.why);
     why = std::move(got.why);
     if (got.final) break;

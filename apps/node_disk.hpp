@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -30,7 +31,8 @@ struct node_disk {
   std::unique_ptr<storage::store> store;
   cluster_id cluster;  // 0: has yet to join
   raft::disk_state raft;
-  state::machine machine;  // at the snapshot
+  state::machine machine;                              // at the snapshot
+  std::optional<storage::incoming_snapshot> incoming;  // what has arrived of a newer snapshot
   log_index last_index;
   blixard::term last_term;
   std::uint64_t truncated_bytes = 0;
@@ -53,7 +55,16 @@ void save_peers(const std::string& data_dir, const std::vector<actors::member_ad
 struct admission_ticket {
   cluster_id cluster;
   std::vector<actors::member_address> members;
+  /// This id was a member before it asked: whatever it had acknowledged and voted is lost, in terms
+  /// up to this one.
+  bool was_member = false;
+  blixard::term term;
 };
+
+/// For a node that comes back with an empty disk: durably, everything that it once acknowledged or
+/// voted, in terms up to `known`, is lost. It runs as one whose log is damaged, and counts again
+/// when its peers have brought it up. Why a forgotten vote is safe stands in actors/README.md.
+[[nodiscard]] start_result<void> start_over(node_disk& disk, blixard::term known);
 
 /// Asks the members in `config.join` to admit this node, again and again for up to a minute (the
 /// cluster may be starting too). Errors: exit code 3 with what the last member said.

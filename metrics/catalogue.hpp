@@ -101,6 +101,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_follower_lag, "blixard_raft_follower_lag_entries", gauge, peer, "Entries that a peer's durable log is behind the leader's, on the leader.") \
   X(raft_reads, "blixard_raft_reads_total", counter, read, "Reads answered by this node, by how they were made safe.") \
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \
+  X(raft_snapshot_bytes, "blixard_raft_snapshot_sent_bytes_total", counter, none, "Bytes of snapshots sent to peers, repetitions included.") \
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
   X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration.") \
   X(raft_recovering, "blixard_raft_recovering", gauge, none, "1 while this node's damaged log is being repaired by its peers: it does not vote or count, else 0.") \

@@ -87,6 +87,7 @@ struct node_config {
   std::uint32_t election_max_ms = limits::election_max_ms;
   std::uint32_t election_rank = 0;  // 0 leads before 1, ... as long as it is there
   std::uint64_t snapshot_entries = limits::snapshot_entries;  // applied since the last snapshot
+  std::uint64_t snapshot_rate = 64 * limits::MiB;  // bytes per second to all peers; 0: no limit
   std::uint64_t segment_bytes = limits::segment_bytes;
   std::uint64_t max_frame_bytes = limits::frame_max_bytes;
   std::uint64_t memory_cap_bytes = 512 * limits::MiB;  // of queued requests and unapplied entries

@@ -182,6 +182,8 @@ constexpr std::array settings{
             }},
     setting{"snapshot-entries", "N", single, "entries between snapshots [100000]",
             [](cfg& c, str v) { return store(c.snapshot_entries, parse_unsigned(v)); }},
+    setting{"snapshot-rate", "SIZE", single, "per second sent of snapshots, 0: no limit [64M]",
+            [](cfg& c, str v) { return store(c.snapshot_rate, parse_size(v)); }},
     setting{"segment-bytes", "SIZE", single, "size of a log segment [64M]",
             [](cfg& c, str v) { return store(c.segment_bytes, parse_size(v)); }},
     setting{"max-frame-bytes", "SIZE", single, "largest message accepted [8M]",

@@ -31,6 +31,8 @@ struct record {
   std::vector<bool> disk_full;
   int repaired = 0;
   std::vector<log_index> snapshots;  // stored
+  std::vector<keep_chunk> kept;
+  std::vector<log_index> compacted;
   std::vector<frame_ptr> local_requests;
   std::vector<members_changed> members;
   std::vector<plan_job_ptr> jobs;
@@ -96,8 +98,12 @@ class wal_stub final : public wal_actor::base {
  public:
   wal_stub(caf::actor_config& c, record& r) : wal_actor::base(c), r_(r) {}
   behavior_type make_behavior() override {
-    return {[this](const persist_request& m) { r_.persists.push_back(m); }, [](sync_atom) {},
-            [](const store_snapshot&) {}, [](const compact_request&) {},
+    return {[this](const persist_request& m) { r_.persists.push_back(m); },
+            [](sync_atom) {},
+            [](const store_snapshot&) {},
+            [](const snapshot_filed&) {},
+            [this](const keep_chunk& m) { r_.kept.push_back(m); },
+            [this](const compact_request& m) { r_.compacted.push_back(m.through); },
             [this](repaired_atom) { ++r_.repaired; }};
   }
 

@@ -94,6 +94,8 @@ TEST(config, every_flag_arrives) {
                                       "2",
                                       "--snapshot-entries",
                                       "100",
+                                      "--snapshot-rate",
+                                      "3M",
                                       "--segment-bytes",
                                       "1M",
                                       "--max-frame-bytes",
@@ -127,6 +129,7 @@ TEST(config, every_flag_arrives) {
   EXPECT_EQ(c->election_max_ms, 90u);
   EXPECT_EQ(c->election_rank, 2u);
   EXPECT_EQ(c->snapshot_entries, 100u);
+  EXPECT_EQ(c->snapshot_rate, 3u << 20);
   EXPECT_EQ(c->segment_bytes, 1u << 20);
   EXPECT_EQ(c->max_frame_bytes, 2u << 20);
   EXPECT_EQ(c->memory_cap_bytes, 64u << 20);
