@@ -4,12 +4,16 @@
 // digest, no sessions, no consistent view.
 #include <benchmark/benchmark.h>
 
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "messages/cluster.pb.h"
 #include "runtime/state/machine.hpp"
+#include "runtime/storage/packing.hpp"
 #include "tests/bench/allocations.hpp"
 
 namespace blixard::state {
@@ -99,6 +103,53 @@ void put_after_view(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(put_after_view)->Arg(100'000);
+
+/// What a snapshot of range(0) keys costs apply: the longest time that one put took, the view
+/// before it included, while another thread encodes and packs the view. The time of an iteration
+/// is that pause.
+void pause_by_snapshot(benchmark::State& state) {
+  const auto commands = puts(static_cast<std::size_t>(state.range(0)), 256);
+  machine sm;
+  apply_all(sm, commands);
+  applied_result r;
+  std::size_t i = 0;
+  std::size_t applied = 0;
+  std::size_t bytes = 0;
+  using clock = std::chrono::steady_clock;
+  for (auto _ : state) {
+    auto worst = clock::duration::zero();
+    std::atomic<bool> encoded = false;
+    auto began = clock::now();
+    std::thread encoder([&, view = sm.view()] {
+      storage::packer packed;
+      view.write({}, [&](std::span<const std::byte> piece) {
+        packed.add(piece);
+        return true;
+      });
+      bytes = packed.finish().size();
+      encoded = true;
+    });
+    while (!encoded) {
+      sm.apply({term{1}, sm.applied_index().next(), entry_kind::normal, commands[i]}, r);
+      const auto now = clock::now();
+      worst = std::max(worst, now - began);
+      began = now;
+      ++applied;
+      if (++i == commands.size()) i = 0;
+    }
+    encoder.join();
+    state.SetIterationTime(std::chrono::duration<double>(worst).count());
+  }
+  state.counters["puts_meanwhile"] =
+      static_cast<double>(applied) / static_cast<double>(state.iterations());
+  state.counters["packed_bytes"] = static_cast<double>(bytes);
+}
+BENCHMARK(pause_by_snapshot)
+    ->Arg(100'000)
+    ->Arg(1'000'000)
+    ->Iterations(3)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 void write_snapshot(benchmark::State& state) {
   machine sm;

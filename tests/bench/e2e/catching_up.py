@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""What clients notice of a follower that stands still, is gone, or comes back far behind.
+
+    catching_up.py --bin BLIXARD [--seconds S] [--entries N] [--rate R] [--quick] [--smoke] [--json FILE]
+
+Clients put 256 B values at a fixed rate (an open loop: latency counts from when a put was due, so that a
+pause of the cluster is seen by all puts that it delays) through all nodes that run. Measured is their p99 in
+turns: normal, one follower stopped (SIGSTOP), normal, one follower killed, normal, and while the killed one
+comes back after the others have written N more entries at full speed: it gets a snapshot, then the log behind it.
+Each is compared with the median of the normal turns of the same run.
+
+Default settings, real file system, one machine: the node that catches up also takes processor time from the others.
+Exit codes: 0 it ran (met targets or not), 1 something failed.
+"""
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from availability import bench, result_of
+from compare import Blixard, Failed, say
+
+STOPPED_RATIO, REJOIN_RATIO = 1.5, 2.0
+CLIENTS, KEYS = 16, 1_000_000
+
+
+def steady(program, nodes, seconds, rate):
+    return subprocess.Popen([program, "bench", "kv", "--connect", ",".join(n.address for n in nodes),
+                             "--clients", str(CLIENTS), "--rate", str(rate), "--keys", str(KEYS),
+                             "--seconds", str(seconds), "-o", "json"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def turn(name, load, report):
+    result = result_of(load)
+    report.append({"turn": name, "p50_us": result["p50_us"], "p99_us": result["p99_us"],
+                   "longest_gap_ms": result["longest_gap_ms"], "errors": result["errors"],
+                   "ops_per_second": result["ops_per_second"]})
+    say(f"{name}: p50 {result['p50_us']:.0f} us, p99 {result['p99_us']:.0f} us, longest gap "
+        f"{result['longest_gap_ms']:.0f} ms, {result['errors']} errors")
+
+
+def position(node):
+    return node.ok("cluster", "status")["commit_index"]
+
+
+def fill(program, nodes, entries):
+    leader = nodes[0]
+    goal = position(leader) + entries
+    while position(leader) < goal:
+        result_of(bench(program, nodes, 256, 2))
+        say(f"{max(0, goal - position(leader))} entries to go")
+
+
+def rejoin(program, cluster, down, options, report):
+    """The node starts when the load runs; the load ends when it has caught up, or after the time given."""
+    others = [n for n in cluster if n is not down]
+    load = steady(program, others, options.rejoin_seconds, options.rate)
+    time.sleep(0.5)
+    began = time.monotonic()
+    down.start()
+    while not down.is_ready():
+        if load.poll() is not None:
+            raise Failed(f"not caught up in {options.rejoin_seconds} s")
+        time.sleep(0.05)
+    took = time.monotonic() - began
+    turn("rejoin", load, report)
+    return took
+
+
+def measure(program, cluster, options):
+    turns = []
+    leader = cluster.leader()
+    followers = cluster.followers()
+
+    def normal():
+        turn("normal", steady(program, list(cluster), options.seconds, options.rate), turns)
+
+    steady(program, list(cluster), 2, options.rate).wait()  # a young log is slower
+    normal()
+    followers[0].suspend()
+    turn("stopped", steady(program, [leader, followers[1]], options.seconds, options.rate), turns)
+    followers[0].resume()
+    cluster.wait_ready()
+    normal()
+    followers[1].kill()
+    turn("killed", steady(program, [leader, followers[0]], options.seconds, options.rate), turns)
+    fill(program, [leader, followers[0]], options.entries)
+    turn("two of three", steady(program, [leader, followers[0]], options.seconds, options.rate), turns)
+    took = rejoin(program, cluster, followers[1], options, turns)
+    normal()
+    return {"turns": turns, "rejoin_seconds": took, "entries": options.entries, "rate": options.rate,
+            "snapshots_sent": leader.log().count("sending snapshot")}
+
+
+def p99(report, name):
+    return statistics.median(t["p99_us"] for t in report["turns"] if t["turn"] == name)
+
+
+def print_report(report):
+    normal = p99(report, "normal")
+    rows = [("PUTS AT A FIXED RATE, p99 us", "VALUE", "NORMAL", "RATIO", "TARGET", "MET")]
+    for name, target in (("stopped", STOPPED_RATIO), ("killed", STOPPED_RATIO), ("rejoin", REJOIN_RATIO)):
+        ratio = p99(report, name) / normal
+        rows.append((f"one follower {name}" if name != "rejoin" else
+                     f"rejoin, {report['entries']} entries behind, in {report['rejoin_seconds']:.1f} s",
+                     f"{p99(report, name):.0f}", f"{normal:.0f}", f"{ratio:.2f}", f"<= {target}",
+                     "yes" if ratio <= target else "NO"))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for line in rows:
+        print("  ".join(t.ljust(w) if i in (0, 5) else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))).rstrip())
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", required=True, help="the program blixard")
+    parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
+    parser.add_argument("--seconds", type=int, default=8, help="of each turn")
+    parser.add_argument("--rejoin-seconds", type=int, default=30, help="of the turn in which the node comes back")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="that the node is behind")
+    parser.add_argument("--rate", type=int, default=2000, help="puts per second")
+    parser.add_argument("--quick", action="store_true", help="3 s each, 200,000 entries")
+    parser.add_argument("--smoke", action="store_true", help="1 s each, 20,000 entries: does it work?")
+    parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.seconds, options.rejoin_seconds, options.entries = 3, 15, 200_000
+    if options.smoke:
+        options.seconds, options.rejoin_seconds, options.entries, options.rate = 1, 15, 20_000, 300
+    return options
+
+
+def main(arguments):
+    options = options_of(arguments)
+    program = str(pathlib.Path(options.bin).resolve())
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-bench.", dir=options.dir))
+    system = Blixard(folder, program)
+    try:
+        system.start()
+        report = measure(program, system.cluster, options)
+    except (AssertionError, Failed, subprocess.TimeoutExpired) as failed:
+        say(f"catching_up.py: {failed}")
+        return 1
+    finally:
+        system.end()
+        shutil.rmtree(folder, ignore_errors=True)
+    print_report(report)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
