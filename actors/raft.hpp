@@ -182,7 +182,8 @@ class raft_driver final : public hosted<raft_actor::base> {
       waiting_grants_;  // applied_ >= index
   log_index last_conf_handed_;
   log_index last_conf_proposed_;
-  log_index last_;  // of the log
+  std::uint64_t committed_before_ = UINT64_MAX;  // when learners were last looked at; none: no look
+  log_index last_;                               // of the log
   bool was_member_ = false;
   bool removed_ = false;
 

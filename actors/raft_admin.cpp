@@ -1,7 +1,9 @@
 // What needs the leader's certainty: membership, leadership transfer, node leases.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "actors/frames.hpp"
 #include "actors/raft.hpp"
@@ -10,7 +12,8 @@
 namespace blixard::actors {
 namespace {
 
-// A learner becomes a voter when it is this close to the leader: it would not slow commits down.
+// A learner becomes a voter when it is this close to the leader, or has what was committed one look
+// (ten ticks) ago, which under load is many more entries: it would not slow commits down.
 constexpr std::uint64_t promote_lag_entries = 100;
 constexpr std::uint64_t transfer_patience_ns = 5'000'000'000;
 constexpr std::uint64_t notice_every_ns = 500'000'000;
@@ -134,11 +137,16 @@ void raft_driver::transfer(const origin& from, node_id target) {
 }
 
 void raft_driver::promote_learners() {
-  if (!core_.is_leader() || core_.configuration().learners.empty()) return;
+  if (!core_.is_leader() || core_.configuration().learners.empty()) {
+    committed_before_ = UINT64_MAX;
+    return;
+  }
   const auto commit = core_.commit().value();
+  const auto enough = std::min(commit - std::min(commit, promote_lag_entries),
+                               std::exchange(committed_before_, commit));
   for (const auto& p : core_.status().peers) {
     if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
-    if (p.recovering || p.match.value() + promote_lag_entries < commit) continue;
+    if (p.recovering || p.match.value() < enough) continue;
     if (last_conf_proposed_ > applied_) return;  // one change at a time
     raft::conf_change change;
     change.changes.push_back({raft::conf_op::voter, p.id});

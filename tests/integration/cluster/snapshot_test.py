@@ -6,10 +6,11 @@ import pathlib
 import random
 import re
 import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import SEED, Case, eventually, fetch, main, run  # noqa: E402
+from harness import BIN, SEED, Case, eventually, fetch, main, run  # noqa: E402
 from partition import Network  # noqa: E402
 from workload import Workload  # noqa: E402
 
@@ -109,6 +110,20 @@ class Snapshots(Case):
         cluster.wait_voters().wait_ready()
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
         self.assertEqual(cluster.ok("cluster", "status")["term"], term, "a follower missed heartbeats")
+
+    def test_a_node_becomes_a_voter_while_the_leader_is_saturated(self):
+        cluster = self.cluster(2)
+        command = [BIN, "bench", "kv", "--connect", ",".join(n.address for n in cluster), "--clients", "256",
+                   "--seconds", "40", "-o", "json"]
+        load = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(load.wait)
+        self.addCleanup(load.kill)
+        start = cluster.ok("cluster", "status")["commit_index"]
+        eventually("it is saturated",
+                   lambda: cluster.ok("cluster", "status")["commit_index"] > start + 2 * KEPT_ENTRIES)
+        cluster.add()
+        cluster.wait_voters()
+        self.assertIsNone(load.poll(), "the load went on")
 
     def test_a_node_whose_disk_is_lost_comes_back_by_one_command_under_load(self):
         cluster = self.cluster(3)
