@@ -27,6 +27,7 @@ from compare import Blixard, Failed, say
 
 STOPPED_RATIO, REJOIN_RATIO = 1.5, 2.0
 CLIENTS, KEYS = 16, 1_000_000
+CLOSE = 1000  # entries behind the leader: caught up
 
 
 def steady(program, nodes, seconds, rate):
@@ -57,20 +58,32 @@ def fill(program, nodes, entries):
         say(f"{max(0, goal - position(leader))} entries to go")
 
 
+def is_caught_up(leader, node):
+    status = leader.ok("cluster", "status")
+    match = [n.get("match_index", 0) for n in status["nodes"] if n["id"] == node.number]
+    return match and match[0] + CLOSE >= status["commit_index"]
+
+
 def rejoin(program, cluster, down, options, report):
-    """The node starts when the load runs; the load ends when it has caught up, or after the time given."""
+    """Turn after turn, until the node has what the leader has; the worst of them counts."""
+    leader = cluster.leader()
     others = [n for n in cluster if n is not down]
-    load = steady(program, others, options.rejoin_seconds, options.rate)
-    time.sleep(0.5)
-    began = time.monotonic()
-    down.start()
-    while not down.is_ready():
-        if load.poll() is not None:
-            raise Failed(f"not caught up in {options.rejoin_seconds} s")
-        time.sleep(0.05)
-    took = time.monotonic() - began
-    turn("rejoin", load, report)
-    return took
+    began = None
+    for _ in range(options.rejoin_turns):
+        load = steady(program, others, options.rejoin_seconds, options.rate)
+        time.sleep(0.2)
+        if began is None:
+            began = time.monotonic()
+            down.start()
+        took = None
+        while load.poll() is None:
+            if took is None and is_caught_up(leader, down):
+                took = time.monotonic() - began
+            time.sleep(0.2)
+        turn("rejoin", load, report)
+        if took is not None:
+            return took
+    raise Failed(f"not caught up in {options.rejoin_turns} turns")
 
 
 def measure(program, cluster, options):
@@ -92,14 +105,17 @@ def measure(program, cluster, options):
     turn("killed", steady(program, [leader, followers[0]], options.seconds, options.rate), turns)
     fill(program, [leader, followers[0]], options.entries)
     turn("two of three", steady(program, [leader, followers[0]], options.seconds, options.rate), turns)
+    before = leader.log().count("sending snapshot")
     took = rejoin(program, cluster, followers[1], options, turns)
     normal()
     return {"turns": turns, "rejoin_seconds": took, "entries": options.entries, "rate": options.rate,
-            "snapshots_sent": leader.log().count("sending snapshot")}
+            "snapshots_sent": leader.log().count("sending snapshot") - before}
 
 
 def p99(report, name):
-    return statistics.median(t["p99_us"] for t in report["turns"] if t["turn"] == name)
+    """The median of the normal turns, the worst of the others."""
+    all_of_them = [t["p99_us"] for t in report["turns"] if t["turn"] == name]
+    return statistics.median(all_of_them) if name == "normal" else max(all_of_them)
 
 
 def print_report(report):
@@ -108,7 +124,8 @@ def print_report(report):
     for name, target in (("stopped", STOPPED_RATIO), ("killed", STOPPED_RATIO), ("rejoin", REJOIN_RATIO)):
         ratio = p99(report, name) / normal
         rows.append((f"one follower {name}" if name != "rejoin" else
-                     f"rejoin, {report['entries']} entries behind, in {report['rejoin_seconds']:.1f} s",
+                     f"rejoin, {report['entries']} entries behind, in {report['rejoin_seconds']:.1f} s, "
+                     f"{report['snapshots_sent']} snapshot(s)",
                      f"{p99(report, name):.0f}", f"{normal:.0f}", f"{ratio:.2f}", f"<= {target}",
                      "yes" if ratio <= target else "NO"))
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -121,7 +138,8 @@ def options_of(arguments):
     parser.add_argument("--bin", required=True, help="the program blixard")
     parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
     parser.add_argument("--seconds", type=int, default=8, help="of each turn")
-    parser.add_argument("--rejoin-seconds", type=int, default=30, help="of the turn in which the node comes back")
+    parser.add_argument("--rejoin-seconds", type=int, default=4, help="of each turn while the node comes back")
+    parser.add_argument("--rejoin-turns", type=int, default=10, help="at most")
     parser.add_argument("--entries", type=int, default=1_000_000, help="that the node is behind")
     parser.add_argument("--rate", type=int, default=2000, help="puts per second")
     parser.add_argument("--quick", action="store_true", help="3 s each, 200,000 entries")
@@ -129,9 +147,9 @@ def options_of(arguments):
     parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.seconds, options.rejoin_seconds, options.entries = 3, 15, 200_000
+        options.seconds, options.rejoin_seconds, options.entries = 3, 2, 200_000
     if options.smoke:
-        options.seconds, options.rejoin_seconds, options.entries, options.rate = 1, 15, 20_000, 300
+        options.seconds, options.rejoin_seconds, options.entries, options.rate = 1, 2, 20_000, 300
     return options
 
 

@@ -3,6 +3,7 @@
 // The ordinary way beside it: the command parsed into a Protobuf object, strings in a std::map, no
 // digest, no sessions, no consistent view.
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
@@ -121,6 +122,7 @@ void pause_by_snapshot(benchmark::State& state) {
     std::atomic<bool> encoded = false;
     auto began = clock::now();
     std::thread encoder([&, view = sm.view()] {
+      (void)setpriority(PRIO_PROCESS, 0, 10);  // this thread only, as in a node
       storage::packer packed;
       view.write({}, [&](std::span<const std::byte> piece) {
         packed.add(piece);

@@ -98,6 +98,9 @@ class Membership(Case):
         self.equal_states(cluster)
         self.assertEqual(self.newest_snapshot_sent(cluster), 1, "the log would have been enough")
         down.kill()
+        # Of one that has just answered the log is kept: it may be restarting.
+        states = lambda: {n["id"]: n["state"] for n in cluster.ok("node", "list")["nodes"]}  # noqa: E731
+        eventually("it is down", lambda: states()[down.number] == "down")
         self.fill(cluster.running(), KEPT_ENTRIES + 2000)
         down.start()
         cluster.wait_ready()
