@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One table of everything that was measured: table.py FOLDER [--json FILE]
 
-Reads what the parts left in FOLDER (compare.json, availability.json, NAME_bench.json) and sets each
+Reads what the parts left in FOLDER (compare.json, availability.json, catching_up.json, NAME_bench.json) and sets each
 figure beside what it is compared with in the same run: the ordinary way, etcd, or the floor. RATIO is
 ours to theirs as the row's TARGET reads it; a row without a target is there to be seen. What a part did
 not leave is "missing", which is not met. The Google Benchmarks that stand in no row are in details.txt.
@@ -143,11 +143,19 @@ def availability_rows(report):
                "met": None if text is None else is_met(value, text)}
 
 
+def catching_up_rows(report):
+    for name, p99, normal, target in report["figures"]:
+        text = f"<= {target:g} x"
+        yield {"part": "catching up", "figure": name, "unit": "us", "ours": p99, "ordinary": normal, "ratio": p99 / normal,
+               "target": text, "met": is_met(p99 / normal, text)}
+
+
 # ---------------------------------------------------------------- all
 
 def rows_of(folder):
     rows = []
-    for name, make in (("compare", (end_to_end_rows, memory_rows)), ("availability", (availability_rows,))):
+    for name, make in (("compare", (end_to_end_rows, memory_rows)), ("availability", (availability_rows,)),
+                       ("catching_up", (catching_up_rows,))):
         path = folder / f"{name}.json"
         if not path.exists():
             rows.append({"part": name, "figure": "all of it", "target": "to be run", "met": False, "missing": True})
