@@ -1,7 +1,8 @@
 // Recording a metric: the ordinary way (prometheus-cpp's Family::Add, a label lookup per event),
-// prometheus-cpp with the handle kept, and the node's instruments. And a scrape of 5,000 series.
+// prometheus-cpp with the handle kept, and the node's instruments. A label whose values come and
+// go, both ways. A scrape of 5,000 series, and what writers notice of it.
 //
-// `allocs` is heap allocations per event; the ordinary way lives here only.
+// allocs, locks and lock_waits are per event; the ordinary way lives here only.
 #include <benchmark/benchmark.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
@@ -9,32 +10,22 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "messages/frame.hpp"
+#include "metrics/peer_gauges.hpp"
 #include "metrics/registry.hpp"
-#include "tests/bench/allocations.hpp"
+#include "tests/bench/counted.hpp"
 
 namespace {
 
 using namespace blixard;
+using bench::counted;
 using metrics::metric;
-
-/// Reports allocations per event of the calling thread.
-class allocation_count {
- public:
-  explicit allocation_count(benchmark::State& state) : state_(state) {}
-  ~allocation_count() {
-    const auto made = static_cast<double>(bench::allocations() - before_);
-    state_.counters["allocs"] = benchmark::Counter(made, benchmark::Counter::kAvgIterations);
-  }
-
- private:
-  benchmark::State& state_;
-  std::uint64_t before_ = bench::allocations();
-};
 
 /// prometheus-cpp's own registry, as its documentation shows it.
 struct ordinary {
@@ -43,6 +34,8 @@ struct ordinary {
       prometheus::BuildCounter().Name("sent_total").Help("h").Register(registry);
   prometheus::Family<prometheus::Histogram>& duration =
       prometheus::BuildHistogram().Name("duration_seconds").Help("h").Register(registry);
+  prometheus::Family<prometheus::Gauge>& lag =
+      prometheus::BuildGauge().Name("lag_entries").Help("h").Register(registry);
   prometheus::Counter& kept = sent.Add({{"class", "critical"}});
   prometheus::Histogram& kept_duration = duration.Add({}, bounds());
 
@@ -64,14 +57,14 @@ metrics::registry& the_registry() {
 
 void counter_ordinary_lookup(benchmark::State& state) {
   auto& o = the_ordinary();
-  const allocation_count allocs(state);
+  const counted costs(state);
   for (auto _ : state) o.sent.Add({{"class", "critical"}}).Increment();
 }
 BENCHMARK(counter_ordinary_lookup)->Threads(1)->Threads(2)->UseRealTime();
 
 void counter_kept_handle(benchmark::State& state) {
   auto& o = the_ordinary();
-  const allocation_count allocs(state);
+  const counted costs(state);
   for (auto _ : state) o.kept.Increment();
 }
 BENCHMARK(counter_kept_handle)->Threads(1)->Threads(2)->UseRealTime();
@@ -79,7 +72,7 @@ BENCHMARK(counter_kept_handle)->Threads(1)->Threads(2)->UseRealTime();
 void counter_hot(benchmark::State& state) {
   const auto c = the_registry().counter<metric::router_sent>(priority::critical);
   c.add();  // the thread's first event takes its slot
-  const allocation_count allocs(state);
+  const counted costs(state);
   for (auto _ : state) {
     c.add();
     benchmark::ClobberMemory();
@@ -89,7 +82,7 @@ BENCHMARK(counter_hot)->Threads(1)->Threads(2)->UseRealTime();
 
 void counter_single_writer(benchmark::State& state) {
   metrics::single_writer_counter c;
-  const allocation_count allocs(state);
+  const counted costs(state);
   for (auto _ : state) {
     c.add();
     benchmark::ClobberMemory();
@@ -99,7 +92,7 @@ BENCHMARK(counter_single_writer);
 
 void histogram_kept_handle(benchmark::State& state) {
   auto& o = the_ordinary();
-  const allocation_count allocs(state);
+  const counted costs(state);
   double value = 0;
   for (auto _ : state) o.kept_duration.Observe(value = value > 0.1 ? 0 : value + 1e-6);
 }
@@ -108,7 +101,7 @@ BENCHMARK(histogram_kept_handle)->Threads(1)->Threads(2)->UseRealTime();
 void histogram_hot(benchmark::State& state) {
   const auto h = the_registry().histogram<metric::wal_fsync_duration>();
   h.observe(1);
-  const allocation_count allocs(state);
+  const counted costs(state);
   std::uint64_t value = 0;
   for (auto _ : state) {
     h.observe(value = value > 100'000'000 ? 0 : value + 1'000);
@@ -119,7 +112,7 @@ BENCHMARK(histogram_hot)->Threads(1)->Threads(2)->UseRealTime();
 
 void gauge_hot(benchmark::State& state) {
   const auto g = the_registry().gauge<metric::raft_commit_index>();
-  const allocation_count allocs(state);
+  const counted costs(state);
   std::uint64_t value = 0;
   for (auto _ : state) {
     g.set(++value);
@@ -128,42 +121,112 @@ void gauge_hot(benchmark::State& state) {
 }
 BENCHMARK(gauge_hot);
 
-/// As many registries as make 5,000 lines of samples, as one page.
-void scrape_5000_series(benchmark::State& state) {
-  std::vector<std::unique_ptr<metrics::registry>> nodes;
-  std::size_t series = 0;
-  auto count_lines = [](const std::string& text) {
-    std::size_t lines = 0;
-    for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1)
-      lines += text[at] != '#' ? 1U : 0U;
-    return lines;
-  };
-  while (series < 5'000) {
-    nodes.push_back(std::make_unique<metrics::registry>("bench"));
-    series += count_lines(nodes.back()->text());
-  }
+/// The lag of four followers, set one after the other: the label's values are known at run time.
+void peer_gauge_ordinary_lookup(benchmark::State& state) {
+  auto& o = the_ordinary();
+  const counted costs(state);
+  std::uint64_t n = 0;
   for (auto _ : state) {
-    for (const auto& node : nodes) benchmark::DoNotOptimize(node->text());
+    ++n;
+    o.lag.Add({{"peer", std::to_string(2 + n % 4)}}).Set(static_cast<double>(n));
   }
-  state.counters["series"] = static_cast<double>(series);
+}
+BENCHMARK(peer_gauge_ordinary_lookup);
+
+void peer_gauge_hot(benchmark::State& state) {
+  metrics::registry home("bench");
+  metrics::peer_gauges lag(home);
+  for (std::uint64_t id = 2; id < 6; ++id) lag.of(node_id{id}).set(0U);
+  const counted costs(state);
+  std::uint64_t n = 0;
+  for (auto _ : state) {
+    ++n;
+    lag.of(node_id{2 + n % 4}).set(n);
+    if (n % 4 == 3) lag.end_round();
+    benchmark::ClobberMemory();
+  }
+}
+BENCHMARK(peer_gauge_hot);
+
+/// As many registries as make 5,000 lines of samples, as one page.
+class page_of_5000 {
+ public:
+  page_of_5000() {
+    while (series_ < 5'000) {
+      nodes_.push_back(std::make_unique<metrics::registry>("bench"));
+      const auto text = nodes_.back()->text();
+      for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1)
+        series_ += text[at] != '#' ? 1U : 0U;
+    }
+  }
+  void scrape() const {
+    for (const auto& node : nodes_) benchmark::DoNotOptimize(node->text());
+  }
+  [[nodiscard]] metrics::registry& first() const { return *nodes_.front(); }
+  [[nodiscard]] std::size_t series() const noexcept { return series_; }
+
+ private:
+  std::vector<std::unique_ptr<metrics::registry>> nodes_;
+  std::size_t series_ = 0;
+};
+
+void scrape_5000_series(benchmark::State& state) {
+  const page_of_5000 page;
+  for (auto _ : state) page.scrape();
+  state.counters["series"] = static_cast<double>(page.series());
 }
 BENCHMARK(scrape_5000_series)->Unit(benchmark::kMillisecond);
 
-/// A counter's writer while another thread scrapes without a pause: the writer must not notice.
-void counter_hot_while_scraped(benchmark::State& state) {
-  if (state.thread_index() == 0) {
-    const auto c = the_registry().counter<metric::router_sent>(priority::critical);
-    for (auto _ : state) {
-      c.add();
-      benchmark::ClobberMemory();
-    }
-  } else {
-    for (auto _ : state) {
-      static thread_local std::uint64_t turn = 0;
-      if (++turn % 4096 == 0) benchmark::DoNotOptimize(the_registry().Collect());
-    }
+/// Scrapes without a pause until it goes out of scope.
+class scraper {
+ public:
+  explicit scraper(const page_of_5000& page)
+      : thread_([this, &page] {
+          while (!stop_.load(std::memory_order_relaxed)) {
+            page.scrape();
+            ++scrapes_;
+          }
+        }) {}
+  ~scraper() {
+    stop_ = true;
+    thread_.join();
   }
+  [[nodiscard]] std::uint64_t scrapes() const noexcept { return scrapes_; }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> scrapes_{0};
+  std::thread thread_;
+};
+
+/// A writer while another thread scrapes its registry without a pause: it must not notice.
+void counter_hot_while_scraped(benchmark::State& state) {
+  const page_of_5000 page;
+  const auto c = page.first().counter<metric::router_sent>(priority::critical);
+  c.add();
+  const scraper other(page);
+  const counted costs(state);
+  for (auto _ : state) {
+    c.add();
+    benchmark::ClobberMemory();
+  }
+  state.counters["scrapes"] = static_cast<double>(other.scrapes());
 }
-BENCHMARK(counter_hot_while_scraped)->Threads(2)->UseRealTime();
+BENCHMARK(counter_hot_while_scraped)->UseRealTime();
+
+void histogram_hot_while_scraped(benchmark::State& state) {
+  const page_of_5000 page;
+  const auto h = page.first().histogram<metric::wal_fsync_duration>();
+  h.observe(1);
+  const scraper other(page);
+  const counted costs(state);
+  std::uint64_t value = 0;
+  for (auto _ : state) {
+    h.observe(value = value > 100'000'000 ? 0 : value + 1'000);
+    benchmark::ClobberMemory();
+  }
+  state.counters["scrapes"] = static_cast<double>(other.scrapes());
+}
+BENCHMARK(histogram_hot_while_scraped)->UseRealTime();
 
 }  // namespace

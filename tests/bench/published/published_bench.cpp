@@ -1,21 +1,33 @@
 // Reading the node's status: the published page against a struct behind a shared_mutex.
 //
-// Two readers; with one more thread that writes about a million times a second in the
-// *_while_written runs. The ordinary way lives here only.
+// One or two readers; with one more thread that writes a million times a second (writes_per_s says
+// how often it did) in the *_while_written runs. items_per_second is reads of all readers together;
+// allocs, locks and lock_waits are per read. The ordinary way lives here only.
+//
+// never_torn reads and checks every word. A billion checks, with a control that shows that the
+// check finds a torn read where there is no sequence number:
+//   published_bench --benchmark_filter=torn --benchmark_min_time=20
 #include <benchmark/benchmark.h>
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
+#include <utility>
 
 #include "runtime/base/published.hpp"
+#include "runtime/base/replaced.hpp"
+#include "tests/bench/counted.hpp"
 
 namespace {
 
 using namespace blixard;
+using bench::counted;
 
 struct ordinary {
   mutable std::shared_mutex mutex;
@@ -42,6 +54,17 @@ struct hot {
   void write(const published_raft& value) { page.set_raft(value); }
 };
 
+/// A value all of whose words tell the same number.
+published_raft raft_of(std::uint64_t n) {
+  return {.term = term{n},
+          .leader = node_id{n},
+          .commit = log_index{n},
+          .last = log_index{n},
+          .role = static_cast<published_role>(n % 4),
+          .cluster_size = n,
+          .leader_contact_ns = n};
+}
+
 /// Writes every microsecond until it goes out of scope.
 template <class T>
 class writer {
@@ -51,22 +74,45 @@ class writer {
     stop_.store(true);
     thread_.join();
   }
+  [[nodiscard]] double writes_per_s() const {
+    const std::chrono::duration<double> passed = clock::now() - began_;
+    return static_cast<double>(writes_.load(std::memory_order_relaxed)) / passed.count();
+  }
 
  private:
+  using clock = std::chrono::steady_clock;
   void run(T& target) {
-    using clock = std::chrono::steady_clock;
-    published_raft value;
+    std::uint64_t n = 0;
     auto next = clock::now();
     while (!stop_.load(std::memory_order_relaxed)) {
-      value.commit = value.commit.next();
-      target.write(value);
+      target.write(raft_of(++n));
+      writes_.store(n, std::memory_order_relaxed);
       next += std::chrono::microseconds(1);
       while (clock::now() < next) {
       }
     }
   }
+  const clock::time_point began_ = clock::now();
   std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<std::uint64_t> writes_{0};
   std::thread thread_;
+};
+
+/// Has a writer for as long as the readers of a run read; the first of them owns it.
+template <class T>
+class written {
+ public:
+  written(benchmark::State& state, T& target) : state_(state) {
+    if (state.thread_index() == 0) writer_ = std::make_unique<writer<T>>(target);
+  }
+  ~written() {
+    state_.SetItemsProcessed(state_.iterations());
+    if (writer_) state_.counters["writes_per_s"] = writer_->writes_per_s();
+  }
+
+ private:
+  benchmark::State& state_;
+  std::unique_ptr<writer<T>> writer_;
 };
 
 template <class T>
@@ -78,14 +124,26 @@ T& shared() {
 template <class T>
 void flag(benchmark::State& state) {
   const auto& target = shared<T>();
+  const counted costs(state);
   for (auto _ : state) benchmark::DoNotOptimize(target.is_leader());
 }
 BENCHMARK(flag<ordinary>)->Threads(1)->Threads(2)->UseRealTime();
 BENCHMARK(flag<hot>)->Threads(1)->Threads(2)->UseRealTime();
 
 template <class T>
+void flag_while_written(benchmark::State& state) {
+  auto& target = shared<T>();
+  const written<T> running(state, target);
+  const counted costs(state);
+  for (auto _ : state) benchmark::DoNotOptimize(target.is_leader());
+}
+BENCHMARK(flag_while_written<ordinary>)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(flag_while_written<hot>)->Threads(1)->Threads(2)->UseRealTime();
+
+template <class T>
 void status(benchmark::State& state) {
   const auto& target = shared<T>();
+  const counted costs(state);
   for (auto _ : state) benchmark::DoNotOptimize(target.read());
 }
 BENCHMARK(status<ordinary>)->Threads(1)->Threads(2)->UseRealTime();
@@ -94,8 +152,8 @@ BENCHMARK(status<hot>)->Threads(1)->Threads(2)->UseRealTime();
 template <class T>
 void status_while_written(benchmark::State& state) {
   auto& target = shared<T>();
-  std::unique_ptr<writer<T>> w;
-  if (state.thread_index() == 0) w = std::make_unique<writer<T>>(target);
+  const written<T> running(state, target);
+  const counted costs(state);
   for (auto _ : state) benchmark::DoNotOptimize(target.read());
 }
 BENCHMARK(status_while_written<ordinary>)->Threads(1)->Threads(2)->UseRealTime();
@@ -105,6 +163,7 @@ template <class T>
 void write(benchmark::State& state) {
   T target;
   published_raft value;
+  const counted costs(state);
   for (auto _ : state) {
     value.commit = value.commit.next();
     target.write(value);
@@ -113,5 +172,80 @@ void write(benchmark::State& state) {
 }
 BENCHMARK(write<ordinary>);
 BENCHMARK(write<hot>);
+
+// ---------------------------------------------------------------- torn reads
+
+/// The control: the words of the group, each an atomic, without a sequence number.
+struct unguarded {
+  static constexpr std::size_t word_count = sizeof(published_raft) / sizeof(std::uint64_t);
+  std::array<std::atomic<std::uint64_t>, word_count> words{};
+
+  [[nodiscard]] published_status read() const {
+    std::array<std::uint64_t, word_count> copy{};
+    for (std::size_t i = 0; i < word_count; ++i) copy[i] = words[i].load(std::memory_order_acquire);
+    return {.raft = std::bit_cast<published_raft>(copy), .state = {}};
+  }
+  void write(const published_raft& value) {
+    const auto copy = std::bit_cast<std::array<std::uint64_t, word_count>>(value);
+    for (std::size_t i = 0; i < word_count; ++i) words[i].store(copy[i], std::memory_order_release);
+  }
+};
+
+/// Reads whose words are not all of one write.
+template <class T>
+std::uint64_t count_torn(benchmark::State& state) {
+  auto& target = shared<T>();
+  target.write(raft_of(0));
+  const written<T> running(state, target);
+  std::uint64_t torn = 0;
+  for (auto _ : state) {
+    const auto raft = target.read().raft;
+    torn += raft == raft_of(raft.commit.value()) ? 0U : 1U;
+  }
+  state.counters["torn"] = static_cast<double>(torn);
+  return torn;
+}
+void never_torn(benchmark::State& state) {
+  if (count_torn<hot>(state) != 0) state.SkipWithError("a torn read");
+}
+BENCHMARK(never_torn)->UseRealTime();
+void torn_control(benchmark::State& state) { count_torn<unguarded>(state); }
+BENCHMARK(torn_control)->UseRealTime();
+
+// ---------------------------------------------------------------- values replaced whole
+
+struct members {
+  std::array<std::uint64_t, 32> words{};
+};
+struct ordinary_members {
+  mutable std::mutex mutex;
+  std::shared_ptr<const members> value;
+
+  [[nodiscard]] std::shared_ptr<const members> load() const {
+    const std::lock_guard lock(mutex);
+    return value;
+  }
+  void write(const published_raft& /*unused*/) {
+    auto next = std::make_shared<const members>();
+    const std::lock_guard lock(mutex);
+    value = std::move(next);
+  }
+};
+struct hot_members {
+  replaced<members> value;
+
+  [[nodiscard]] std::shared_ptr<const members> load() const { return value.load(); }
+  void write(const published_raft& /*unused*/) { value.store(std::make_shared<const members>()); }
+};
+
+template <class T>
+void members_while_written(benchmark::State& state) {
+  auto& target = shared<T>();
+  const written<T> running(state, target);
+  const counted costs(state);
+  for (auto _ : state) benchmark::DoNotOptimize(target.load());
+}
+BENCHMARK(members_while_written<ordinary_members>)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(members_while_written<hot_members>)->Threads(1)->Threads(2)->UseRealTime();
 
 }  // namespace

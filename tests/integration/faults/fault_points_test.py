@@ -10,8 +10,9 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, Exited, Node, eventually, is_alive, main  # noqa: E402
+from harness import Case, Exited, Node, eventually, fetch, is_alive, main  # noqa: E402
 from heartbeats import Heartbeats  # noqa: E402
+from status_page import StatusPage  # noqa: E402
 from workload import Workload  # noqa: E402
 
 CRASHED = 137
@@ -87,6 +88,37 @@ class FaultPoints(Case):
         self.assertTrue(
             any("Resource temporarily unavailable (restart 1 of 3" in t for t in texts), texts
         )
+
+    def test_while_the_actors_hang_other_threads_and_processes_are_told_the_truth(self):
+        """An apply that does not return blocks the loop with the router, raft and node-state."""
+        cluster = self.cluster(1)
+        node = self.arm(cluster[0], "apply.before=sleep:600000@60") and cluster[0]
+        cluster.wait_ready()
+        done = 0
+        while node.ctl("kv", "put", f"k{done}", "v", timeout=2)[0] == 0:
+            done += 1
+        self.assertGreater(done, 0)
+        self.assertNotEqual(node.ctl("kv", "get", "k0", "--stale", timeout=1)[0], 0, "it hangs")
+        # Another process: the page, mapped. The entry that hangs is committed and not applied.
+        with StatusPage(node) as page:
+            seen = page.read()
+            self.assertEqual((page.flags[0], seen.role, seen.keys), (1, "leader", done))
+            self.assertEqual(seen.commit, seen.applied + 1)
+        # A plain thread of the node: the exposer's, which reads the same facts.
+        status, text = fetch(node.metrics, "/metrics")
+        self.assertEqual(status, 200)
+        for name, value in (
+            ("is_leader", 1),
+            ("term", seen.term),
+            ("commit_index", seen.commit),
+            ("applied_index", seen.applied),
+        ):
+            self.assertIn(f"\nblixard_raft_{name} {value}\n", text)
+        eventually(
+            "the silence is told, too",
+            lambda: "not heard" in fetch(node.metrics, "/readyz")[1],
+        )
+        node.kill()
 
     def test_frames_that_get_lost_change_no_outcome(self):
         kinds = ("raft", "command", "query", "answer", "lease", "lease_grant")
