@@ -138,7 +138,8 @@ class Run(Case):
         code, out = self.run_script(*commands)
         # The last command is the one that is mistyped: as a script it ends there, with its code.
         self.assertEqual(code, 2, self.said)
-        self.assertEqual(shape(out.splitlines()), shape(l for l in shown if l not in wrong))
+        right = [line for line in shown if line not in wrong]
+        self.assertEqual(shape(out.splitlines()), shape(right))
         for line in wrong:
             self.assertIn(line, self.said)
 

@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, eventually, main  # noqa: E402
+from harness import Case, Node, eventually, main  # noqa: E402
 from vm_load import VmLoad  # noqa: E402
 from vm_watch import VmWatch, lone_command  # noqa: E402
 
@@ -34,13 +34,12 @@ class Soak(Case):
         seconds = self.random.choice(
             (0, self.random.uniform(0, 3), LEASE_SECONDS, LEASE_SECONDS + 2)
         )
+        begin, end = (Node.suspend, Node.resume) if what == "hang" else (Node.kill, Node.start)
         for node in victims:
-            node.suspend() if what == "hang" else node.process.kill()
-        for node in victims:
-            what == "hang" or node.process.wait()
+            begin(node)
         time.sleep(seconds)
         for node in victims:
-            node.resume() if what == "hang" else node.start()
+            end(node)
         return what + (" past its lease" if seconds >= LEASE_SECONDS else "")
 
     def differences(self, cluster, load, watch):
