@@ -98,6 +98,16 @@ void score_by_turn(std::vector<scored>& candidates, node_id last) {
   for (std::size_t i = 0; i < n; ++i) candidates[(start + i) % n].score += share(n - i, n);
 }
 
+/// Sorts the first `listed` of them, one at least, and leaves the rest in any order. No two compare
+/// equal, so the result is that of sorting all.
+void put_best_first(std::vector<scored>& candidates, std::size_t listed) {
+  const auto sorted = std::min(std::max(listed, std::size_t{1}), candidates.size());
+  std::ranges::partial_sort(candidates, candidates.begin() + static_cast<std::ptrdiff_t>(sorted),
+                            [](const scored& a, const scored& b) {
+                              return a.score != b.score ? a.score > b.score : a.tie < b.tie;
+                            });
+}
+
 void list(const std::vector<scored>& candidates, std::size_t max, pb::Decision& out) {
   for (std::size_t i = 0; i < std::min(max, candidates.size()); ++i) {
     auto* c = out.add_candidates();
@@ -128,9 +138,7 @@ pb::Decision plan(const inventory& in, const pb::VmSpec& spec, const plan_option
   });
   if (r.strategy == pb::STRATEGY_ROUND_ROBIN && !candidates.empty())
     score_by_turn(candidates, in.round_robin);
-  std::ranges::sort(candidates, [](const scored& a, const scored& b) {
-    return a.score != b.score ? a.score > b.score : a.tie < b.tie;
-  });
+  put_best_first(candidates, options.listed_max);
   out.set_fitting(static_cast<std::uint32_t>(candidates.size()));
   list(candidates, options.listed_max, out);
   if (candidates.empty())
