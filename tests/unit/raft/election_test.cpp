@@ -220,6 +220,20 @@ TEST(transfer, ends_after_an_election_timeout_and_proposals_resume) {
   EXPECT_TRUE(c.at(1).propose(text("y")));
 }
 
+TEST(transfer, is_forgotten_when_the_leader_steps_down) {
+  cluster c(plain(false));
+  c.elect(1);
+  c.isolate(2);
+  ASSERT_TRUE(c.at(1).transfer(node_id{2}));
+  ASSERT_EQ(c.at(1).propose(text("x")).error(), refusal::dropped);
+  c.cuts.clear();
+  c.network.clear();
+  c.elect(3);
+  ASSERT_FALSE(c.at(1).is_leader());
+  c.elect(1);
+  EXPECT_TRUE(c.at(1).propose(text("x")));
+}
+
 TEST(transfer, a_follower_passes_the_wish_on) {
   cluster c(plain(true, true));
   c.elect(1);

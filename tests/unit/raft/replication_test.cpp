@@ -63,6 +63,32 @@ TEST(replication, the_commit_index_reaches_followers_without_a_heartbeat) {
   for (const std::uint64_t id : {2, 3}) EXPECT_EQ(c.at(id).commit(), index);
 }
 
+// The leader says what is committed with the output that commits it, and a follower believes it
+// when it comes: neither its own disk nor that of the slower one is waited for.
+TEST(replication, the_commit_index_takes_half_a_round_trip_whatever_the_followers_disks_do) {
+  cluster c(plain());
+  c.elect(1);
+  const log_index index = c.propose(1, "x");
+  c.take(1);
+  c.sync(1);
+  while (c.deliver_one()) {
+  }
+  c.drain(2);
+  c.take(3);  // its disk has not done anything yet
+  while (c.deliver_one()) {
+  }
+  c.take(1);
+  ASSERT_EQ(c.at(1).commit(), index);
+  while (c.deliver_one()) {  // one message each
+  }
+  for (const std::uint64_t id : {2, 3}) {
+    EXPECT_EQ(c.at(id).commit(), index);
+    c.take(id);
+    EXPECT_EQ(c.texts(id), std::vector<std::string>{"x"});
+  }
+  EXPECT_LT(c.at(3).status().stable, index);
+}
+
 // Proposes, and lets the others' disks do their work, but not the leader's.
 log_index commit_on_the_others(cluster& c) {
   c.elect(1);
@@ -223,6 +249,37 @@ TEST(replication, a_divergent_tail_costs_a_probe_per_term_not_per_entry) {
   EXPECT_LE(rejections, 6);
 }
 
+// The worst case: no term of the one log is in the other, so that each probe settles one term.
+TEST(replication, a_tail_of_100000_entries_needs_no_more_probes_than_it_has_terms) {
+  constexpr std::uint64_t terms = 10;
+  constexpr int per_term = 10'000;
+  cluster c(plain());
+  const auto tail_of = [](std::uint64_t first_term) {
+    std::vector<entry> tail;
+    std::uint64_t index = 2;
+    for (std::uint64_t t = 0; t < terms; ++t)
+      for (int i = 0; i < per_term; ++i) tail.push_back(make(first_term + 2 * t, index++));
+    return tail;
+  };
+  (void)c.at(2).step(append_from(3, 2, term{20}, log_index{1}, term{1}, tail_of(2)));
+  (void)c.at(1).step(append_from(3, 1, term{21}, log_index{1}, term{1}, tail_of(3)));
+  c.drain(1);
+  c.drain(2);
+  c.network.clear();
+  c.crash(3);
+  std::uint64_t probes = 0;
+  c.drop = [&](const message& m) {
+    probes += m.type == message_type::append_resp && m.reject ? 1 : 0;
+    return false;
+  };
+  (void)c.at(1).campaign();
+  c.settle();
+  ASSERT_TRUE(c.at(1).is_leader());
+  EXPECT_EQ(c.at(2).log().last(), c.at(1).log().last());
+  EXPECT_GT(probes, 1u) << "the logs do not interleave";
+  EXPECT_LE(probes, terms);
+}
+
 TEST(replication, lost_appends_are_repeated_after_a_heartbeat) {
   cluster c(plain());
   c.elect(1);
@@ -251,6 +308,31 @@ TEST(replication, a_full_window_stops_entries_but_not_the_commit_index) {
   c.heal();
   c.tick_all(3);
   EXPECT_EQ(c.at(3).commit(), c.at(1).commit());
+}
+
+// Nothing from 3 comes back, so its window stays full; what it is told still moves.
+TEST(replication, a_full_window_still_moves_by_empty_appends) {
+  cluster c(plain([](config& k) { k.max_inflight_msgs = 2; }));
+  c.elect(1);
+  c.settle();
+  c.drop = [](const message& m) {
+    return m.from == node_id{3} && m.type == message_type::append_resp;
+  };
+  for (int i = 0; i < 2; ++i) {
+    c.propose(1, "x");
+    c.take(1);
+  }
+  ASSERT_TRUE(c.at(1).status().peers.at(2).paused);
+  c.settle();
+  EXPECT_EQ(c.at(1).commit(), c.at(1).log().last());
+  EXPECT_EQ(c.at(3).commit(), c.at(1).commit()) << "no heartbeat was sent";
+  EXPECT_EQ(c.at(1).status().peers.at(2).inflight, 2u);
+  // Once answers get through, an empty append asks what arrived, and the window opens.
+  c.drop = {};
+  const log_index more = c.propose(1, "y");
+  c.tick_all(3);
+  EXPECT_EQ(c.at(3).commit(), more);
+  EXPECT_EQ(c.at(1).status().peers.at(2).inflight, 0u);
 }
 
 TEST(replication, the_window_is_bounded_by_bytes_too) {
