@@ -185,7 +185,7 @@ class disk_store final : public store {
   /// A configuration entry is known to be committed: a restart must not fall behind it, or it would
   /// campaign and count votes in a configuration that the others have left.
   [[nodiscard]] bool conf_committed() const noexcept {
-    return !confs_.empty() && confs_.front() <= std::min(hard_.commit, durable_tail_);
+    return !confs_.empty() && confs_.front() <= std::min(hard_.commit, kept_tail_);
   }
   void note_conf(const entry& e);
   [[nodiscard]] meta_state wanted_meta() const;
@@ -208,6 +208,7 @@ class disk_store final : public store {
   log_index tail_;           // last index written
   log_index staged_tail_;    // with what is added and not flushed
   log_index durable_tail_;   // last index synced
+  log_index kept_tail_;      // of that, what no unsynced write replaces
   log_index snapshot_index_;
   log_index repair_to_;
   std::vector<log_index> confs_;  // configuration entries above the durable commit, ascending
@@ -223,7 +224,7 @@ result<recovery> disk_store::recover() {
   if (!looked) return tl::unexpected(looked.error());
   recovery& found = looked->found;
   hard_ = found.hard;
-  tail_ = staged_tail_ = durable_tail_ = found.last_index;
+  tail_ = staged_tail_ = durable_tail_ = kept_tail_ = found.last_index;
   snapshot_index_ = found.snap.index;
   repair_to_ = found.repair_to;
   terms_.reset(looked->log.base_index(), looked->log.base_term());
@@ -264,8 +265,9 @@ result<void> disk_store::make_ready(const findings& f) {
 
 meta_state disk_store::wanted_meta() const {
   meta_state wanted{hard_, log_->durable(), durable_tail_, repair_to_};
-  // A leader may commit on the others' disks before its own: the hint never runs ahead of the log.
-  wanted.hard.commit = std::min(hard_.commit, durable_tail_);
+  // A leader may commit on the others' disks before its own: the hint never runs ahead of the log,
+  // nor does it vouch for synced entries whose successors at the same index are not synced yet.
+  wanted.hard.commit = std::min(hard_.commit, kept_tail_);
   return wanted;
 }
 
@@ -301,6 +303,8 @@ result<void> disk_store::flush(std::span<const persist_batch> staged) {
   mark_staged_ = false;
   tail_ = staged_tail_;
   for (const auto& batch : staged) {
+    if (!batch.entries.empty())
+      kept_tail_ = std::min(kept_tail_, batch.entries.front().index.prev());
     for (const entry& e : batch.entries) {
       terms_.add(e.index, e.term);
       note_conf(e);
@@ -350,6 +354,7 @@ result<void> disk_store::install(const blixard::snapshot& snap) {
   mark_.emplace(snap.index, snap.term);
   terms_.reset(snap.index, snap.term);
   confs_.clear();
+  kept_tail_ = std::min(kept_tail_, snap.index);
   tail_ = staged_tail_ = snap.index;
   return {};
 }
@@ -368,7 +373,7 @@ result<void> disk_store::write_meta_durably(const meta_state& wanted) {
 result<void> disk_store::sync() {
   if (!ready()) return refuse();
   if (auto done = log_->sync(); !done) return done;
-  durable_tail_ = tail_;
+  durable_tail_ = kept_tail_ = tail_;
   // Log first, then term and vote: RAFTLAB R3. The commit hint alone can wait for prepare().
   if (vote_changed() || conf_committed()) return write_meta_durably(wanted_meta());
   return {};

@@ -250,6 +250,25 @@ TEST(log, a_failed_write_is_final) {
   EXPECT_FALSE(store->write({&batch, 1}));
 }
 
+// Entries 2 and 3 of term 1 are durable, their successors of term 2 are committed by the others'
+// disks and not yet on this one: a restart must not take the old ones for committed.
+TEST(log, the_commit_hint_vouches_for_no_entry_that_an_unsynced_write_replaces) {
+  sim_disk disk;
+  auto store = open(disk).disk;
+  persist(*store, make_entries(1, 3, 1), hard(1, 1, 1));
+  persist(*store, {}, hard(2, 2, 1));
+  const auto successors = make_entries(2, 3, 2);
+  const persist_batch unsynced{persist_seq{2}, nullptr, successors, hard(2, 2, 3), true};
+  ASSERT_TRUE(store->write({&unsynced, 1}));
+  ASSERT_TRUE(store->flush_hint());
+  store.reset();
+  disk.crash_keeping_first(0);
+  const auto found = open(disk).found;
+  ASSERT_FALSE(found.corrupt) << found.corrupt->what;
+  EXPECT_EQ(found.last_term, blixard::term{1});
+  EXPECT_EQ(found.hard.commit, log_index{1});
+}
+
 TEST(log, the_commit_hint_alone_costs_no_sync) {
   sim_disk disk;
   auto [store, found] = open(disk);
