@@ -218,7 +218,15 @@ bool core::settle_term(const message& m) {
   // A pre-vote and its grant name a term that nobody is in yet.
   if (m.type == message_type::prevote || (m.type == message_type::prevote_resp && !m.reject))
     return true;
+  const bool waits = m.type == message_type::vote && config_.election_rank != 0 && !is_leader();
+  const auto elapsed = election_elapsed_;
+  const auto timeout = election_timeout_;
   become_follower(m.term, comes_from_leader(m.type) ? m.from : node_id{});
+  // Only a granted vote makes a worse rank wait anew (section 5.2): a better one that campaigns in
+  // vain, its log being behind, would keep it waiting for ever.
+  if (!waits) return true;
+  election_elapsed_ = elapsed;
+  election_timeout_ = timeout;
   return true;
 }
 

@@ -250,6 +250,24 @@ TEST(transfer, to_nobody_or_a_learner_is_refused) {
   EXPECT_EQ(c.at(1).transfer(node_id{3}).error(), refusal::invalid);
 }
 
+// Node 1 times out first, always, and its log is behind: without pre-vote it deposes whoever leads.
+TEST(rank, a_better_one_that_cannot_win_does_not_keep_the_others_waiting) {
+  cluster c({{1, 2, 3}, {}, [](config& k) {
+               k.prevote = k.check_quorum = false;
+               k.election_rank = static_cast<std::uint32_t>(k.id.value() - 1);
+             }});
+  c.isolate(1);
+  c.elect(2);
+  const auto index = c.propose(2, "x");
+  c.settle();
+  c.tick(1, 100);
+  c.settle();
+  c.heal();
+  c.tick_all(300);
+  EXPECT_TRUE(c.leader());
+  EXPECT_GE(c.at(1).commit(), index);
+}
+
 TEST(rank, the_best_rank_leads_again_after_it_was_away) {
   cluster c({.voters = {1, 2, 3}, .tune = [](config& k) {
                k.election_rank = static_cast<std::uint32_t>(k.id.value() - 1);
