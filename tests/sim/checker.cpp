@@ -35,6 +35,10 @@ bool durable_log::has(log_index index, term t) const noexcept {
   return index.value() < terms.size() && terms[index.value()] == t;
 }
 
+bool durable_log::had(log_index index, term t) const noexcept {
+  return has(index, t) || (index.value() < lost.size() && lost[index.value()] == t);
+}
+
 // The order on disk and what a snapshot does to the log: RAFTLAB rule R3.
 void durable_log::take(const storage::persist_batch& batch) {
   if (batch.snap != nullptr) {
@@ -51,13 +55,16 @@ void durable_log::take(const storage::persist_batch& batch) {
 
 void durable_log::take_snapshot(const snapshot& s) { snap = std::max(snap, s.index); }
 
-void checker::recovered(node_id id, const storage::recovery& found, const durable_log& durable) {
-  if (found.corrupt) fail("durability", id, "damage after a crash: " + found.corrupt->what);
+void checker::recovered(node_id id, const storage::recovery& found, const durable_log& durable,
+                        bool spoiled) {
+  if (found.corrupt && !(spoiled && found.corrupt->repairable))
+    fail("durability", id, "damage after a crash: " + found.corrupt->what);
   if (found.hard.term < durable.hard.term)
     fail("durability", id, "the term went back to " + to_string(found.hard.term));
   if (found.hard.term == durable.hard.term && durable.hard.vote &&
       found.hard.vote != durable.hard.vote)
     fail("durability", id, "the vote of term " + to_string(found.hard.term) + " was lost");
+  if (found.corrupt || found.repair_to) return;  // the rest is its peers' to bring back
   if (found.last_index < durable.snap)
     fail("durability", id, "a snapshot at " + to_string(durable.snap) + " was lost");
   for (log_index i = std::max(durable.snap, found.snap.index).next(); i <= durable.last();
@@ -100,13 +107,12 @@ bool checker::is_committed(log_index index, term t) const {
 }
 
 void checker::on_quorum(const raft::core& leader, const entry& e,
-                        const std::map<node_id, const durable_log*>& durable) {
+                        const std::function<const durable_log*(node_id)>& durable) {
   const auto check = [&](const std::vector<node_id>& voters) {
     if (voters.empty()) return;
     std::size_t have = 0;
     for (const auto id : voters)
-      if (const auto it = durable.find(id); it != durable.end() && it->second->has(e.index, e.term))
-        ++have;
+      if (const auto* d = durable(id); d != nullptr && d->had(e.index, e.term)) ++have;
     if (2 * have > voters.size()) return;
     fail("durable on a quorum", leader.id(),
          at(e.index, e.term) + " is committed and durable on " + std::to_string(have) + " of " +

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -20,9 +21,11 @@ struct durable_log {
   hard_state hard;
   log_index snap;           // everything up to here is in a snapshot
   std::vector<term> terms;  // by index; 0: not there
+  std::vector<term> lost;   // what it was before the disk was damaged: acknowledged all the same
 
   [[nodiscard]] log_index last() const noexcept;
   [[nodiscard]] bool has(log_index index, term t) const noexcept;
+  [[nodiscard]] bool had(log_index index, term t) const noexcept;
   void take(const storage::persist_batch& batch);
   void take_snapshot(const snapshot& snap);
 };
@@ -36,14 +39,17 @@ class checker {
   /// State Machine Safety: an entry that a node is told to apply.
   void committed(const raft::core& core, const entry& e);
   /// What a leader commits in its own term is durable on a quorum of each half of the
-  /// configuration. `durable` by node id.
+  /// configuration. `durable`: null for a node
+  /// that does not exist.
   void on_quorum(const raft::core& leader, const entry& e,
-                 const std::map<node_id, const durable_log*>& durable);
+                 const std::function<const durable_log*(node_id)>& durable);
   /// A message that left a node. Votes and acknowledgements are promises: one vote per term, and
   /// no way back to an earlier term, also across restarts.
   void released(const raft::message& m);
   /// What a restart found holds what was durable.
-  void recovered(node_id id, const storage::recovery& found, const durable_log& durable);
+  /// `spoiled`: the disk changed what was on it. Then the log may be damaged, but must say so.
+  void recovered(node_id id, const storage::recovery& found, const durable_log& durable,
+                 bool spoiled);
   /// Nodes at the same index are in the same state.
   void applied(node_id id, log_index index, state::hash128 digest);
 

@@ -156,6 +156,14 @@ void clients::give_up(one& c) {
   history_[c.key].push_back(c.op);
 }
 
+void clients::close() {
+  for (auto& c : clients_) {
+    if (!c.busy) continue;
+    c.may_have_run = c.may_have_run || c.open;
+    give_up(c);
+  }
+}
+
 void clients::final_read(std::uint64_t key, std::uint64_t value, std::uint64_t now) {
   history_[key].push_back({.kind = op_kind::get,
                            .value = value,

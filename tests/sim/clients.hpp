@@ -31,6 +31,8 @@ class clients {
   /// No new operations; the last ones may finish.
   void stop() noexcept { left_ = 0; }
   [[nodiscard]] bool done() const noexcept;
+  /// What is still under way may have happened or not.
+  void close();
   /// Adds reads of every key that were made when all was over; `value` 0: no such key.
   void final_read(std::uint64_t key, std::uint64_t value, std::uint64_t now);
 

@@ -71,14 +71,22 @@ driver::driver(site& where, host& world)
   note_nodes();
 }
 
-link_lanes& driver::lane(node_id to) { return lanes_.try_emplace(to, small_lanes()).first->second; }
+link_lanes& driver::lane(node_id to) {
+  if (const auto it = lanes_.find(to); it != lanes_.end()) return it->second;
+  return lanes_.try_emplace(to, small_lanes()).first->second;
+}
 
 // ---------------------------------------------------------------- inputs
 
 void driver::tick() {
+  catch_up();
   core_->tick();
+  ticked_ns_ = local_now();
   ++ticks_;
-  if (ticks_ % 10 == 0) promote_learners();
+  if (ticks_ % 10 == 0) {
+    promote_learners();
+    if (disk_full_) hand_over();
+  }
   declare_down();
   place_vms();
   register_self();
@@ -87,7 +95,29 @@ void driver::tick() {
   flush();
 }
 
+// Ticks that fell into a pause are lost, unless reads rely on them: then the time that has passed
+// must be known before anything is answered.
+void driver::catch_up() {
+  if (world_.common().core.reads != raft::read_mode::lease || ticked_ns_ == 0) return;
+  constexpr std::uint64_t enough = 100;  // ticks: no lease is that long
+  const auto missed = std::min((local_now() - ticked_ns_) / tick_ns, enough);
+  for (std::uint64_t n = 0; n < missed; ++n) core_->tick();
+  ticked_ns_ += missed * tick_ns;
+}
+
+void driver::hand_over() {
+  if (!core_->is_leader()) return;
+  const raft::peer_status* best = nullptr;
+  const auto status = core_->status();
+  for (const auto& p : status.peers)
+    if (p.id != where_.id && !p.learner && !p.witness && !p.recovering && p.recent_active &&
+        (best == nullptr || p.match > best->match))
+      best = &p;
+  if (best != nullptr) (void)core_->transfer(best->id);
+}
+
 void driver::receive(const wire& w) {
+  catch_up();
   if (w.kind == frame_kind::lease_grant) {
     granted(w);
   } else if (w.kind == frame_kind::command) {
@@ -115,6 +145,7 @@ void driver::receive(const wire& w) {
 }
 
 void driver::request(const client_request& r) {
+  catch_up();
   if (r.read) {
     if (has(mutant::read_without_quorum) && core_->is_leader())
       submit(task{.reads = {r}});
@@ -122,6 +153,7 @@ void driver::request(const client_request& r) {
       next_round_.queries.push_back(r);
     return flush();
   }
+  if (disk_full_ && core_->is_leader()) return refuse(r);
   const auto command = has(mutant::retry_without_session) ? without_session(r.body) : r.body;
   const auto index = core_->propose(command);
   if (!index)
@@ -134,6 +166,7 @@ void driver::request(const client_request& r) {
 }
 
 void driver::on_turn(turn what) {
+  catch_up();
   switch (what) {
     case turn::disk:
       finish_disk();
@@ -204,6 +237,7 @@ void driver::hand_out(raft::output& out) {
   for (const auto& e : out.entries) world_.checks().entry_written(*core_, e);
   if (out.seq) persist(out);
   for (auto& m : out.messages) send_message(m);
+  if (out.repaired) submit(disk_job{.repaired = true});
   if (out.snapshot) {
     handed_ = std::max(handed_, out.snapshot->index);
     snapshot_index_ = out.snapshot->index;

@@ -38,6 +38,8 @@ class driver {
   /// The nemesis, as an administrator.
   void change_membership(const raft::conf_change& change);
   void transfer(node_id target);
+  /// Half a second without anything to write: the marks of what is durable are durable, too.
+  void settle_disk();
 
   [[nodiscard]] const raft::core& core() const noexcept { return *core_; }
   [[nodiscard]] const state::machine& machine() const noexcept { return machine_; }
@@ -53,10 +55,11 @@ class driver {
     std::vector<entry> entries;
     std::optional<hard_state> hard;
   };
-  struct disk_job {  // one of the three
+  struct disk_job {  // one of the four
     std::optional<persist_job> persist;
     std::optional<snapshot> save;
     log_index compact;
+    bool repaired = false;
   };
   struct task {  // for the state machine
     std::vector<entry> committed;
@@ -86,6 +89,8 @@ class driver {
   };
 
   // driver.cpp: the core
+  void catch_up();
+  void hand_over();
   [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().bug == m; }
   [[nodiscard]] std::uint64_t local_now() const noexcept { return where_.clock.at(world_.now()); }
   void flush();
@@ -108,6 +113,7 @@ class driver {
   // driver_disk.cpp
   void recover();
   void start_disk();
+  void write_batches();
   void finish_disk();
   void acknowledge(persist_seq seq);
   void submit(disk_job job);
@@ -141,6 +147,7 @@ class driver {
   std::vector<persist_job> writing_;
   std::optional<snapshot> saving_;
   bool disk_busy_ = false;
+  bool disk_full_ = false;  // what is in writing_ is tried again
   std::deque<task> tasks_;
   bool machine_woken_ = false;
 
@@ -157,6 +164,7 @@ class driver {
   bool removed_ = false;
   raft::role known_role_ = raft::role::follower;
   std::uint64_t ticks_ = 0;
+  std::uint64_t ticked_ns_ = 0;  // on the local clock
 
   std::deque<gated_frame> gated_;
   std::deque<pending> pending_;

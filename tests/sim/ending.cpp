@@ -9,6 +9,16 @@ namespace blixard::sim {
 namespace {
 
 constexpr std::uint64_t search_steps = 20'000;
+// A history as a person reads it: who asked what, when, and what came of it.
+std::string told(const std::vector<operation>& history) {
+  std::string out;
+  for (const auto& o : history)
+    out += "\n    " + std::to_string(o.invoked / us) + " to " +
+           (o.returned == UINT64_MAX ? std::string{"?"} : std::to_string(o.returned / us)) +
+           " us  " + to_string(o);
+  return out;
+}
+
 constexpr std::uint64_t patience = 10 * 30 * tick_ns;  // ten election timeouts
 
 }  // namespace
@@ -23,6 +33,14 @@ void world::end() {
 void world::heal() {
   healing_ = true;
   cuts_.clear();
+  flapping_ = {};
+  for (auto& [id, m] : members_) {
+    m.where.disk.set_faults({});
+    m.where.disk.fail_sync(0, 0);
+    m.where.disk.lose_power_in(0);
+    m.where.disk.lose_write(0);
+    m.where.disk.misdirect_write(0);
+  }
   trace("heal", {}, 0, 0);
   // Delayed messages and pauses run out; a removed node that did not hear of it stays.
   for (const auto until = now_ + 1000 * ms; now_ < until;) step();
@@ -53,7 +71,9 @@ void world::expect_progress() {
     auto* lead = leader();
     if (lead != nullptr && (!goal || lead->core().current_term() != goal_term)) {
       goal = {};
-      lead->request({.client = 0, .attempt = UINT64_MAX, .read = false, .body = {}});
+      at_once(lead->core().id(), [](driver& d) {
+        d.request({.client = 0, .attempt = UINT64_MAX, .read = false, .body = {}});
+      });
       const auto& log = lead->core().log();
       if (log.last_term() == lead->core().current_term()) goal = log.last();
       goal_term = goal ? lead->core().current_term() : blixard::term{};
@@ -63,6 +83,7 @@ void world::expect_progress() {
 }
 
 void world::check_histories() {
+  clients_->close();
   for (const auto& a : clients_->acknowledged())
     if (!checker_.is_committed(a.index, a.term))
       throw failure("acknowledged writes",
@@ -79,7 +100,8 @@ void world::check_histories() {
     const auto v = check_register(history, search_steps);
     if (v == verdict::broken)
       throw failure("linearizability", "the history of key " + clients::key_name(key) + " (" +
-                                           std::to_string(history.size()) + " operations)");
+                                           std::to_string(history.size()) + " operations)" +
+                                           told(history));
     if (v == verdict::too_hard) ++counts_.undecided;
   }
 }

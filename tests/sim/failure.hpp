@@ -1,4 +1,4 @@
-// A broken invariant: which check, and what it saw.
+// A broken invariant: which check, and what it saw. And what is none: a process that gives up.
 #pragma once
 
 #include <stdexcept>
@@ -14,6 +14,11 @@ class failure : public std::runtime_error {
 
  private:
   std::string check_;
+};
+
+/// What ends a process without being anybody's fault but its disk's: not a broken invariant.
+struct process_ended {
+  std::string why;
 };
 
 }  // namespace blixard::sim

@@ -92,4 +92,13 @@ verdict check_register(std::vector<operation> history, std::uint64_t max_steps) 
   return search{std::move(history), max_steps}.run();
 }
 
+std::string to_string(const operation& o) {
+  constexpr const char* kinds[] = {"put ", "get ", "cas ", "delete"};
+  constexpr const char* results[] = {"ok", "conflict", "not found", "unknown"};
+  std::string out = kinds[static_cast<std::size_t>(o.kind)];
+  if (o.kind == op_kind::cas) out += std::to_string(o.expected) + " by ";
+  if (o.kind != op_kind::erase) out += std::to_string(o.value);
+  return out + ": " + results[static_cast<std::size_t>(o.result)];
+}
+
 }  // namespace blixard::sim

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace blixard::sim {
@@ -22,6 +23,9 @@ struct operation {
   std::uint64_t invoked = 0;
   std::uint64_t returned = UINT64_MAX;  // with unknown: never
 };
+
+/// For a person: "cas 3 by 5: conflict".
+[[nodiscard]] std::string to_string(const operation& o);
 
 enum class verdict : std::uint8_t { linearizable, broken, too_hard };
 

@@ -1,5 +1,6 @@
 // blixard-sim: runs seeds, prints the hash of each history; a failing one tells what broke and how
 // to see it again.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,8 +15,9 @@ using namespace blixard::sim;
 
 constexpr const char* usage =
     "blixard-sim [--seed N] [--seeds K] [--ops M] [--nodes N] [--fault NAME=PROBABILITY]...\n"
-    "            [--mutant NAME] [--hunt] [--quiet] [--list]\n"
+    "            [--mutant NAME] [--hunt] [--shrink] [--quiet] [--list]\n"
     "Simulates K clusters of whole nodes, seeds N, N+1, ...; exit code 1 if an invariant breaks.\n"
+    "With --shrink a failing one is made smaller: fewer operations, nodes, faults.\n"
     "With --hunt: until one breaks; exit code 1 if none does. For planted bugs (--mutant).\n";
 
 struct arguments {
@@ -23,6 +25,7 @@ struct arguments {
   std::uint64_t seeds = 1;
   bool quiet = false;
   bool hunt = false;
+  bool shrink = false;
 };
 
 [[noreturn]] void wrong(const std::string& what) {
@@ -51,6 +54,10 @@ arguments parse(int argc, char** argv) {
     const std::string_view name{argv[i]};
     if (name == "--quiet") {
       a.quiet = true;
+      continue;
+    }
+    if (name == "--shrink") {
+      a.shrink = true;
       continue;
     }
     if (name == "--hunt") {
@@ -86,6 +93,47 @@ void show(const options& o, const outcome& r) {
   std::printf("seed %llu FAILED: %s: %s\n", static_cast<unsigned long long>(o.seed),
               r.check.c_str(), r.what.c_str());
   std::printf("replay: %s\n", replay_command(o).c_str());
+}
+
+// A smaller run that breaks the same invariant: fewer operations, fewer nodes, fewer kinds of
+// faults, each rarer, until nothing more can be taken away. At most a few hundred runs.
+options shrink(options o, const outcome& broken) {
+  const auto dials = draw_dials(o);
+  for (std::size_t i = 0; i < fault_count; ++i) o.fixed[i] = dials[i];
+  const auto try_it = [&](const options& smaller) {
+    const auto r = simulate(smaller);
+    if (!r.failed || r.check != broken.check) return false;
+    o = smaller;
+    return true;
+  };
+  (void)try_it(o);
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (std::uint64_t cut = o.ops / 2; cut > 0; cut /= 2) {
+      auto smaller = o;
+      smaller.ops -= std::min(cut, o.ops - 1);
+      progress = (smaller.ops < o.ops && try_it(smaller)) || progress;
+    }
+    if (auto smaller = o; o.nodes != 3) {
+      smaller.nodes = 3;
+      progress = try_it(smaller) || progress;
+    }
+    for (std::size_t i = 0; i < fault_count; ++i) {
+      auto smaller = o;
+      if (*o.fixed[i] == 0) continue;
+      smaller.fixed[i] = 0;
+      progress = try_it(smaller) || progress;
+    }
+  }
+  return o;
+}
+
+void show_smaller(const options& o, const outcome& r) {
+  const auto smaller = shrink(o, r);
+  const auto again = simulate(smaller);
+  for (const auto& line : again.last_events) std::printf("    %s\n", line.c_str());
+  std::printf("smaller: %s: %s\nreplay: %s\n", again.check.c_str(), again.what.c_str(),
+              replay_command(smaller).c_str());
 }
 
 // How many seeds it takes to find a planted bug, and which check finds it.
@@ -129,6 +177,7 @@ int main(int argc, char** argv) {
     std::fflush(stdout);
     if (!r.failed) continue;
     show(o, r);
+    if (a.shrink) show_smaller(o, r);
     code = 1;
   }
   return code;

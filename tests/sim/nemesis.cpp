@@ -1,5 +1,6 @@
 // What goes wrong: every 20 virtual milliseconds each dial is rolled.
 #include <algorithm>
+#include <cerrno>
 
 #include "messages/cluster.pb.h"
 #include "tests/sim/world.hpp"
@@ -9,8 +10,12 @@ namespace blixard::sim {
 void world::nemesis() {
   if (healing_) return;
   if (now_ >= cut_until_) cuts_.clear();
-  constexpr std::array rounds{fault::partition, fault::oneway, fault::crash,    fault::kill,
-                              fault::power_cut, fault::pause,  fault::transfer, fault::membership};
+  constexpr std::array rounds{
+      fault::partition, fault::oneway,       fault::ring,       fault::bridge,
+      fault::flapping,  fault::crash,        fault::power_call, fault::kill,
+      fault::power_cut, fault::pause,        fault::sync_error, fault::disk_full,
+      fault::rot_log,   fault::rot_snapshot, fault::lost_write, fault::misdirected,
+      fault::transfer,  fault::membership,   fault::clock_jump};
   for (const auto f : rounds)
     if (dice_.chance(dial(f))) strike(f);
   for (auto& [id, m] : members_)
@@ -26,6 +31,27 @@ void world::strike(fault f) {
       return split();
     case fault::oneway:
       return cut_one_way();
+    case fault::ring:
+      return cut_ring();
+    case fault::bridge:
+      return cut_bridge();
+    case fault::flapping:
+      return flap();
+    case fault::power_call:
+      if (!m->where.spoiled) m->where.disk.lose_power_in(1 + dice_.below(10));
+      return;
+    case fault::sync_error:
+      m->where.disk.set_faults({.failed_sync_forgets = dice_.one_in(2)});
+      return m->where.disk.fail_sync(1 + dice_.below(3), EIO);
+    case fault::disk_full:
+      return fill_disk(*m);
+    case fault::rot_log:
+    case fault::rot_snapshot:
+    case fault::lost_write:
+    case fault::misdirected:
+      return spoil(*m, f);
+    case fault::clock_jump:
+      return jump_clock(*m);
     case fault::crash:
       return stop(*m, true);
     case fault::kill:
@@ -44,16 +70,28 @@ void world::strike(fault f) {
     case fault::duplicate:
     case fault::delay:
     case fault::slow_disk:
+    case fault::torn:
     case fault::drift:
+    case fault::lease_reads:
+    case fault::ranks:
       return;  // where messages, disks and clocks are
   }
 }
 
 // With its power a machine loses its VMs and a part of what was not synced: everything behind some
-// point, or any sectors. Without, only the process ends.
+// point, or any sectors. Without, only the process ends. What a disk did to its content shows after
+// a loss of power; that the last entry was durable, it tells only half a second later
+// (runtime/storage/README.md, "Known limit").
 void world::stop(member& m, bool power) {
   const auto id = m.where.id;
-  const bool gone = m.process->removed();
+  const bool gone = m.process && m.process->removed();
+  m.where.disk.lose_write(0);
+  m.where.disk.misdirect_write(0);
+  m.where.disk.fail_sync(0, 0);
+  if (m.where.spoiled) {
+    power = true;
+    if (m.process && m.where.disk.has_power()) m.process->settle_disk();
+  }
   trace(power ? "crash" : "kill", id, m.where.disk.pending(), now_);
   ++counts_.crashes;
   ++m.life;
@@ -63,7 +101,7 @@ void world::stop(member& m, bool power) {
     m.where.running.clear();
     m.where.lease_end = 0;
     m.where.lease_incarnation = 0;
-    if (dice_.one_in(2))
+    if (dice_.chance(dial(fault::torn)))
       m.where.disk.crash();
     else
       m.where.disk.crash_keeping_first(dice_.below(m.where.disk.pending() + 1));
@@ -76,6 +114,84 @@ void world::stop(member& m, bool power) {
   });
 }
 
+void world::end_process(member& m) {
+  trace("end", m.where.id, m.where.disk.has_power() ? 1 : 0, 0);
+  stop(m, !m.where.disk.has_power());
+}
+
+// Until the next restart has dealt with it, this is the only disk that may be wrong.
+void world::spoil(member& m, fault how) {
+  const bool other = std::ranges::any_of(members_, [&](const auto& each) {
+    const auto& [id, o] = each;
+    return id != m.where.id &&
+           (o.where.spoiled || (o.process && o.process->core().status().recovering));
+  });
+  if (other) return;
+  auto& disk = m.where.disk;
+  if (how == fault::rot_log && !disk.rot("/data/wal")) return;
+  if (how == fault::rot_snapshot && !disk.rot("/data/snap")) return;
+  if (how == fault::lost_write) disk.lose_write(1 + dice_.below(20));
+  if (how == fault::misdirected) disk.misdirect_write(1 + dice_.below(20));
+  m.where.spoiled = true;
+  disk.lose_power_in(0);
+  trace(to_string(how).data(), m.where.id, 0, 0);
+}
+
+void world::fill_disk(member& m) {
+  m.where.disk.set_faults({.capacity_bytes = m.where.disk.used() + dice_.below(4096)});
+  const auto length = dice_.below(800 * ms);
+  trace("full", m.where.id, length, 0);
+  later(length, [&m] { m.where.disk.set_faults({}); });
+}
+
+// At most one jump a second: leases are made for a declared difference of clocks.
+void world::jump_clock(member& m) {
+  if (now_ < jumped_at_ + 1000 * ms || settings_.core.reads == raft::read_mode::lease) return;
+  jumped_at_ = now_;
+  const auto length = dice_.below(40 * ms);
+  m.where.clock.base += length;
+  trace("jump", m.where.id, length, 0);
+}
+
+void world::cut_between(node_id a, node_id b) {
+  cuts_.insert({a, b});
+  cuts_.insert({b, a});
+}
+
+void world::cut_ring() {
+  cuts_.clear();
+  std::vector<node_id> order;
+  for (const auto& [id, m] : members_)
+    order.insert(order.begin() + static_cast<std::ptrdiff_t>(dice_.below(order.size() + 1)), id);
+  const auto n = order.size();
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = i + 1; j < n; ++j)
+      if (j != i + 1 && !(n > 3 && i == 0 && j + 1 == n)) cut_between(order[i], order[j]);
+  cut_until_ = now_ + dice_.below(2000 * ms);
+  trace("ring", order.front(), n, cut_until_);
+}
+
+void world::cut_bridge() {
+  cuts_.clear();
+  const auto bridge = anybody_up()->where.id;
+  std::vector<node_id> halves[2];
+  for (const auto& [id, m] : members_)
+    if (id != bridge) halves[dice_.below(2)].push_back(id);
+  for (const auto a : halves[0])
+    for (const auto b : halves[1]) cut_between(a, b);
+  cut_until_ = now_ + dice_.below(2000 * ms);
+  trace("bridge", bridge, halves[0].size(), cut_until_);
+}
+
+void world::flap() {
+  const auto* a = anybody_up();
+  const auto* b = anybody_up();
+  if (a == b) return;
+  flapping_ = {a->where.id, b->where.id, dice_.between(10 * ms, 150 * ms),
+               now_ + dice_.below(2000 * ms)};
+  trace("flapping", flapping_.a, flapping_.b.value(), flapping_.until);
+}
+
 void world::split() {
   cuts_.clear();
   std::vector<node_id> left;
@@ -85,12 +201,8 @@ void world::split() {
     const bool is_left = lead != nullptr ? lead->core().id() == id : dice_.one_in(2);
     (is_left ? left : right).push_back(id);
   }
-  for (const auto a : left) {
-    for (const auto b : right) {
-      cuts_.insert({a, b});
-      cuts_.insert({b, a});
-    }
-  }
+  for (const auto a : left)
+    for (const auto b : right) cut_between(a, b);
   cut_until_ = now_ + dice_.below(2000 * ms);
   trace("split", {}, left.size(), right.size());
 }
@@ -104,7 +216,12 @@ void world::cut_one_way() {
   trace("oneway", a->where.id, b->where.id.value(), cut_until_);
 }
 
-bool world::is_cut(node_id from, node_id to) const { return cuts_.contains({from, to}); }
+bool world::is_cut(node_id from, node_id to) const {
+  const auto& f = flapping_;
+  const bool on_it = (from == f.a && to == f.b) || (from == f.b && to == f.a);
+  if (on_it && now_ < f.until && now_ / f.period % 2 == 0) return true;
+  return cuts_.contains({from, to});
+}
 
 void world::pause(member& m) {
   if (now_ < m.paused_until) return;
@@ -122,33 +239,43 @@ void world::hand_over() {
   const auto* to = anybody_up();
   if (lead == nullptr || to == nullptr) return;
   trace("transfer", lead->core().id(), to->where.id.value(), 0);
-  lead->transfer(to->where.id);
+  at_once(lead->core().id(), [to = to->where.id](driver& d) { d.transfer(to); });
 }
 
-// Grows and shrinks between three and seven members. New nodes have new ids and empty disks.
+// Grows and shrinks between three and seven members, one at a time or by joint consensus (thesis
+// section 4.3). New nodes have new ids and empty disks.
 void world::change_membership() {
   auto* lead = leader();
   if (lead == nullptr) return;
   const auto& conf = lead->core().configuration();
   const auto size = conf.voters.size() + conf.learners.size();
   ++counts_.members_changed;
-  if (size < 7 && (size <= 3 || dice_.one_in(2))) {
-    const node_id id{next_id_++};
-    auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
-    m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
-    start(id);
-    pb::NodeAddress address;
-    address.set_node(id.value());
-    address.set_address("10.0.0." + to_string(id) + ":7000");
-    trace("add", id, size, 0);
-    lead->change_membership({.changes = {{raft::conf_op::learner, id}},
-                             .context = slice::copy_of(address.SerializeAsString())});
-    return;
-  }
+  const auto victim = conf.voters[dice_.below(conf.voters.size())];
+  if (size > 3 && dice_.one_in(4))
+    return add_member(lead->core().id(), {{raft::conf_op::remove, victim}}, true);
+  if (size < 7 && (size <= 3 || dice_.one_in(2))) return add_member(lead->core().id(), {}, false);
   if (conf.voters.size() <= 3) return;
-  const auto id = conf.voters[dice_.below(conf.voters.size())];
-  trace("remove", id, size, 0);
-  lead->change_membership({.changes = {{raft::conf_op::remove, id}}});
+  trace("remove", victim, size, 0);
+  ask_change(lead->core().id(), {.changes = {{raft::conf_op::remove, victim}}});
+}
+
+void world::ask_change(node_id lead, raft::conf_change change) {
+  at_once(lead, [c = std::move(change)](driver& d) { d.change_membership(c); });
+}
+
+void world::add_member(node_id lead, std::vector<raft::conf_change::single> changes,
+                       bool as_voter) {
+  const node_id id{next_id_++};
+  auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
+  m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
+  start(id);
+  pb::NodeAddress address;
+  address.set_node(id.value());
+  address.set_address("10.0.0." + to_string(id) + ":7000");
+  trace(as_voter ? "replace" : "add", id, changes.size(), 0);
+  changes.push_back({as_voter ? raft::conf_op::voter : raft::conf_op::learner, id});
+  ask_change(lead, {.changes = std::move(changes),
+                    .context = slice::copy_of(address.SerializeAsString())});
 }
 
 world::member* world::anybody_up() {

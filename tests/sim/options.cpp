@@ -11,19 +11,16 @@ struct dial {
   ppm usual;
 };
 
-constexpr std::array<dial, fault_count> dials{{{"loss", 20'000},
-                                               {"duplicate", 20'000},
-                                               {"delay", 20'000},
-                                               {"partition", 20'000},
-                                               {"oneway", 20'000},
-                                               {"crash", 10'000},
-                                               {"kill", 10'000},
-                                               {"power_cut", 3'000},
-                                               {"pause", 10'000},
-                                               {"slow_disk", 50'000},
-                                               {"membership", 30'000},
-                                               {"transfer", 15'000},
-                                               {"drift", 500'000}}};
+constexpr std::array<dial, fault_count> dials{
+    {{"loss", 20'000},        {"duplicate", 20'000},    {"delay", 20'000},
+     {"partition", 15'000},   {"oneway", 15'000},       {"ring", 8'000},
+     {"bridge", 8'000},       {"flapping", 8'000},      {"crash", 8'000},
+     {"torn", 500'000},       {"power_call", 4'000},    {"kill", 8'000},
+     {"power_cut", 3'000},    {"pause", 10'000},        {"slow_disk", 50'000},
+     {"sync_error", 4'000},   {"disk_full", 4'000},     {"rot_log", 5'000},
+     {"rot_snapshot", 5'000}, {"lost_write", 5'000},    {"misdirected", 5'000},
+     {"membership", 20'000},  {"transfer", 15'000},     {"drift", 500'000},
+     {"clock_jump", 10'000},  {"lease_reads", 300'000}, {"ranks", 250'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
     "none",
@@ -82,7 +79,7 @@ std::array<ppm, fault_count> draw_dials(const options& o) {
   std::array<ppm, fault_count> out{};
   for (std::size_t i = 0; i < fault_count; ++i) {
     const auto how = d.below(8);
-    const ppm drawn = how < 3 ? 0 : how < 7 ? dials[i].usual : 2 * dials[i].usual;
+    const ppm drawn = how < 4 ? 0 : how < 7 ? dials[i].usual : 2 * dials[i].usual;
     out[i] = o.fixed[i].value_or(drawn);
   }
   return out;

@@ -13,23 +13,39 @@
 namespace blixard::sim {
 
 /// Faults with a dial each. Messages: per message. The others: per round of the nemesis (every 20
-/// virtual milliseconds), per node or per cluster as their name says.
+/// virtual milliseconds), per node or per cluster as their name says. Damage (rot_*, lost_write,
+/// misdirected) strikes a disk only while no other is damaged: more than a minority cannot be
+/// repaired by anybody.
 enum class fault : std::uint8_t {
-  loss,        // a message is lost
-  duplicate,   // a message arrives twice
-  delay,       // a message takes up to 300 ms instead of up to 5
-  partition,   // the nodes are split in two groups, for a while
-  oneway,      // one direction of one link is cut, for a while
-  crash,       // a node loses power; a part of its unsynced writes survives
-  kill,        // a node's process ends; its disk loses nothing, its VMs run on
-  power_cut,   // all nodes lose power at once
-  pause,       // a process stands still for up to a second; its VMs run on
-  slow_disk,   // a write takes up to 100 ms instead of up to 3 (per write)
-  membership,  // a node is added or removed
-  transfer,    // leadership is handed over
-  drift,       // clocks differ by up to 10 % each (chance per seed)
+  loss,          // a message is lost
+  duplicate,     // a message arrives twice
+  delay,         // a message takes up to 300 ms instead of up to 5
+  partition,     // the nodes are split in two groups, for a while
+  oneway,        // one direction of one link is cut, for a while
+  ring,          // everybody hears only two neighbours, for a while (three nodes: a line)
+  bridge,        // two halves that only one node hears both of, for a while
+  flapping,      // a link that fails and comes back every few milliseconds, for a while
+  crash,         // a node loses power; a part of its unsynced writes survives
+  torn,          // of those writes any sectors survive, not a prefix (chance per crash)
+  power_call,    // a node loses power in the middle of a call to its disk
+  kill,          // a node's process ends; its disk loses nothing, its VMs run on
+  power_cut,     // all nodes lose power at once
+  pause,         // a process stands still for up to a second; its VMs run on
+  slow_disk,     // a write takes up to 100 ms instead of up to 3 (per write)
+  sync_error,    // a sync fails and forgets what it did not write; the process ends
+  disk_full,     // a disk has no space, for a while
+  rot_log,       // a bit of the log flips
+  rot_snapshot,  // a bit of a snapshot flips
+  lost_write,    // a sector is acknowledged and not written
+  misdirected,   // a sector is written to another place of its file
+  membership,    // members are added, removed, replaced
+  transfer,      // leadership is handed over
+  drift,         // clocks differ by up to 10 % each (chance per seed)
+  clock_jump,    // a clock skips up to 40 ms
+  lease_reads,   // reads by lease instead of rounds (chance per seed)
+  ranks,         // nodes differ in election priority (chance per seed)
 };
-inline constexpr std::size_t fault_count = 13;
+inline constexpr std::size_t fault_count = 27;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
 /// Planted bugs: the simulation's own driver does one thing wrong, the product code is untouched.

@@ -54,6 +54,8 @@ struct site {
   std::uint64_t lease_incarnation = 0;
   std::set<std::uint64_t> running;  // VMs, valid until lease_end
   std::uint64_t starts = 0;         // of the process
+  /// What this disk holds may not be what was written to it. Until a loss of power has shown it.
+  bool spoiled = false;
 };
 
 /// A frame between two nodes.
@@ -94,6 +96,7 @@ struct settings {
   std::uint64_t kept_entries = 20;  // behind a snapshot
   std::size_t segment_bytes = 0;
   mutant bug = mutant::none;
+  bool ranks = false;  // of elections, by id
 };
 
 enum class turn : std::uint8_t { disk, machine };

@@ -12,8 +12,8 @@ bool later_than(const auto& a, const auto& b) {
   return a.time != b.time ? a.time > b.time : a.order > b.order;
 }
 
-constexpr std::uint32_t client_count = 4;
-constexpr std::uint64_t time_limit = 60'000 * ms;
+constexpr std::uint32_t client_count = 6;
+constexpr std::uint64_t time_limit = 20'000 * ms;
 
 }  // namespace
 
@@ -47,6 +47,12 @@ void world::settle_parameters() {
   settings_.snapshot_entries = dice_.between(10, 150);
   settings_.kept_entries = dice_.below(40);
   settings_.segment_bytes = dice_.one_in(2) ? 4096 : 32'768;
+  settings_.ranks = dice_.chance(dial(fault::ranks));
+  if (dice_.chance(dial(fault::lease_reads))) {
+    c.check_quorum = c.prevote = true;
+    c.reads = raft::read_mode::lease;
+    c.clock_drift_percent = 25;  // of clocks that are up to 10 % fast and slow
+  }
   voters_ = options_.nodes != 0 ? options_.nodes : dice_.one_in(3) ? 5 : 3;
 }
 
@@ -83,7 +89,13 @@ void world::start(node_id id) {
   ++m.life;
   m.paused_until = 0;
   m.held.clear();
-  m.process = std::make_unique<driver>(m.where, *this);
+  try {
+    m.process = std::make_unique<driver>(m.where, *this);
+  } catch (const process_ended&) {
+    return end_process(m);
+  }
+  // A loss of power has shown what the disk did.
+  if (!m.process->core().status().recovering) m.where.spoiled = false;
   trace("start", id, m.process->core().current_term().value(),
         m.process->core().log().last().value());
   schedule_tick(id, m.life);
@@ -112,12 +124,21 @@ void world::guarded(member& m, std::uint64_t life, const std::function<void(driv
     m.held.emplace_back([this, &m, life, what] { guarded(m, life, what); });
     return;
   }
-  what(*m.process);
+  try {
+    what(*m.process);
+  } catch (const process_ended&) {
+    end_process(m);
+  }
 }
 
 void world::on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what) {
   auto& m = members_.at(id);
   later(delay, [this, &m, life = m.life, what = std::move(what)] { guarded(m, life, what); });
+}
+
+void world::at_once(node_id id, const std::function<void(driver&)>& what) {
+  auto& m = members_.at(id);
+  guarded(m, m.life, what);
 }
 
 // A tick that falls into a pause is lost, as timers that do not catch up.
@@ -126,8 +147,8 @@ void world::schedule_tick(node_id id, std::uint64_t life) {
   const auto period = tick_ns / 1000 * 1'000'000 / m.where.clock.rate_ppm * 1000;
   later(period, [this, &m, id, life] {
     if (m.life != life || !m.process) return;
-    if (now_ >= m.paused_until) m.process->tick();
-    schedule_tick(id, life);
+    if (now_ >= m.paused_until) guarded(m, life, [](driver& d) { d.tick(); });
+    if (m.life == life) schedule_tick(id, life);
   });
 }
 
@@ -199,9 +220,9 @@ void world::reply(client_reply r) {
   later(50 * us + dice_.below(300 * us), [this, r = std::move(r)] {
     trace("reply", r.leader, r.client, r.attempt * 4 + static_cast<std::uint64_t>(r.kind));
     if (!clients_->on_reply(r, now_)) return;
-    const auto think = dice_.below(10 * ms);
-    client_wakes_[r.client] = now_ + think + 20 * ms;
-    later(think + 20 * ms, [this, c = r.client] { run_client(c); });
+    const auto think = 5 * ms + dice_.below(10 * ms);
+    client_wakes_[r.client] = now_ + think;
+    later(think, [this, c = r.client] { run_client(c); });
   });
 }
 
@@ -209,9 +230,10 @@ void world::reply(client_reply r) {
 
 void world::leader_commits(const raft::core& leader, const entry& e) {
   ++counts_.commits;
-  std::map<node_id, const durable_log*> durable;
-  for (const auto& [id, m] : members_) durable.emplace(id, &m.where.durable);
-  checker_.on_quorum(leader, e, durable);
+  checker_.on_quorum(leader, e, [this](node_id id) -> const durable_log* {
+    const auto it = members_.find(id);
+    return it == members_.end() ? nullptr : &it->second.where.durable;
+  });
 }
 
 void world::vm_starts(const site& where, std::uint64_t vm) {

@@ -88,6 +88,7 @@ class world final : public host {
   void later(std::uint64_t delay, std::function<void()> what);
   void on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what);
   void guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what);
+  void at_once(node_id id, const std::function<void(driver&)>& what);
   void schedule_tick(node_id id, std::uint64_t life);
   void start(node_id id);
   void pump(node_id from, node_id to);
@@ -99,11 +100,21 @@ class world final : public host {
   void nemesis();
   void strike(fault f);
   void stop(member& m, bool power);
+  void end_process(member& m);
   void split();
+  void cut_between(node_id a, node_id b);
+  void cut_ring();
+  void cut_bridge();
+  void flap();
+  void fill_disk(member& m);
+  void spoil(member& m, fault how);
+  void jump_clock(member& m);
   void cut_one_way();
   void pause(member& m);
   void change_membership();
   void hand_over();
+  void add_member(node_id lead, std::vector<raft::conf_change::single> changes, bool as_voter);
+  void ask_change(node_id lead, raft::conf_change change);
   [[nodiscard]] member* anybody_up();
   [[nodiscard]] bool is_cut(node_id from, node_id to) const;
 
@@ -128,6 +139,14 @@ class world final : public host {
   std::uint64_t order_ = 0;
   bool healing_ = false;
   std::set<std::pair<node_id, node_id>> cuts_;
+  struct flapping_link {
+    node_id a;
+    node_id b;
+    std::uint64_t period = 0;
+    std::uint64_t until = 0;
+  };
+  flapping_link flapping_;
+  std::uint64_t jumped_at_ = 0;
   std::uint64_t cut_until_ = 0;
   std::set<std::pair<node_id, node_id>> pumping_;
   std::uint64_t next_id_ = 0;
