@@ -32,10 +32,11 @@ std::int64_t unix_ms() {
       .count();
 }
 
-frame_ptr command_frame(const pb::Command& c, const frame_header& header) {
+frame_ptr command_frame(const pb::Command& c, const frame_header& header,
+                        const metrics::counter& encodes) {
   auto h = header;
   h.kind = frame_kind::command;
-  return frame::make(h, to_slice(c));
+  return frame::make(h, encode_command(c, encodes));
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ cache::cache(caf::actor_config& config, const links& to, shared_facts& facts)
     : cache_actor::base(config),
       to_(to),
       facts_(facts),
-      inventory_(std::make_shared<state::inventory>()) {
+      inventory_(std::make_shared<state::inventory>()),
+      encodes_(facts.registry->counter<metric::raft_command_encodes>()) {
   bind(*facts.registry, metrics::cache_name::summary, summaries_.stats());
   bind(*facts.registry, metrics::cache_name::placement, placements_.stats());
   bind(*facts.registry, metrics::cache_name::peer, peers_.stats());
@@ -116,7 +118,7 @@ void cache::plan(const plan_command& command) {
 void cache::go_on(const creation& r, const pb::Decision& decision) {
   keep_choice(decision, *r.command->mutable_vm_create()->mutable_decision());
   proposals out;
-  out.list.push_back({r.from, command_frame(*r.command, r.frame->header())});
+  out.list.push_back({r.from, command_frame(*r.command, r.frame->header(), encodes_)});
   send(to_.raft, std::move(out));
 }
 
@@ -138,7 +140,7 @@ void cache::go_on(const place_vm& r, const pb::Decision& decision) {
   place.set_generation(vm.generation());
   keep_choice(decision, *place.mutable_decision());
   proposals out;
-  out.list.push_back({origin{}, command_frame(c, {})});
+  out.list.push_back({origin{}, command_frame(c, {}, encodes_)});
   send(to_.raft, std::move(out));
 }
 

@@ -60,6 +60,7 @@ class cache final : public cache_actor::base {
   std::shared_ptr<const link_view> recorded_links_;
   std::unordered_map<blixard::cache::waiter_id, continuation> waiting_;  // for a plan
   blixard::cache::waiter_id last_waiter_ = 0;
+  metrics::counter encodes_;
   std::vector<metrics::registry::binding> bindings_;
 };
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "messages/block_pool.hpp"
 #include "messages/entry.hpp"
 #include "messages/errc.hpp"
 #include "messages/frame.hpp"
@@ -60,7 +61,7 @@ struct origin {
 struct inbound {
   connection_id connection;
   node_id peer;  // 0: a client
-  std::vector<frame_ptr> frames;
+  pooled_vector<frame_ptr> frames;
 };
 struct connection_closed {
   connection_id connection;
@@ -73,14 +74,14 @@ struct peer_frame {
   frame_ptr frame;
 };
 struct to_peers {
-  std::vector<peer_frame> frames;
+  pooled_vector<peer_frame> frames;
 };
 struct answered {
   origin to;
   frame_ptr frame;  // kind answer; the request id is set by the router
 };
 struct answers {
-  std::vector<answered> list;
+  pooled_vector<answered> list;
 };
 /// A request by an actor of this node; the answer comes back as `local_answer` to `reply_to`.
 struct local_request {
@@ -116,14 +117,14 @@ struct reroute {
 
 struct raft_frames {
   node_id from;
-  std::vector<frame_ptr> frames;
+  pooled_vector<frame_ptr> frames;
 };
 struct proposal {
   origin from;
   frame_ptr frame;  // body: encoded pb::Command, proposed verbatim
 };
 struct proposals {
-  std::vector<proposal> list;
+  pooled_vector<proposal> list;
 };
 /// Linearizable queries: each goes on to node-state once ReadIndex confirmed an index.
 struct read_request {
@@ -131,7 +132,7 @@ struct read_request {
   frame_ptr query;
 };
 struct reads {
-  std::vector<read_request> list;
+  pooled_vector<read_request> list;
 };
 struct admin_request {
   origin from;
@@ -218,7 +219,7 @@ struct snapshot_stored {
 struct committed {
   std::vector<entry> entries;
   // Waiters, ascending by index; an entry without one has no waiter on this node.
-  std::vector<std::pair<log_index, origin>> origins;
+  pooled_vector<std::pair<log_index, origin>> origins;
 };
 struct ready_reads {
   log_index index;  // evaluate when applied >= index

@@ -21,6 +21,7 @@
 #include <memory>
 #include <utility>
 
+#include "actors/post.hpp"
 #include "messages/check.hpp"
 #include "runtime/net/loop.hpp"
 
@@ -80,6 +81,11 @@ class hosted : public Base {
   using caf::abstract_actor::enqueue;
   void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* from) override {
     Base::enqueue(std::move(message), host_ != nullptr ? host_ : from);
+  }
+  /// As CAF's, in memory that is used again, and without a sender: nobody here answers one.
+  template <caf::message_priority P = caf::message_priority::normal, class Handle, class T>
+  void send(const Handle& to, T&& message) {
+    post<P>(to, std::forward<T>(message), this->context());
   }
   [[nodiscard]] caf::resumable::subtype_t subtype() const override {
     return host_ != nullptr ? caf::resumable::io_actor : caf::resumable::scheduled_actor;

@@ -43,6 +43,7 @@ node_state::node_state(caf::actor_config& config, host* where, const links& to, 
       apply_duration_(facts.registry->histogram<metric::state_apply_duration>()),
       applied_count_(facts.registry->counter<metric::state_applied>()),
       stale_reads_(facts.registry->counter<metric::raft_reads>(metrics::read_kind::stale)),
+      encodes_(facts.registry->counter<metric::raft_command_encodes>()),
       keys_(facts.registry->gauge<metric::state_keys>()),
       sessions_(facts.registry->gauge<metric::state_sessions>()),
       nodes_by_state_(gauges<metric::cluster_nodes, pb::NodeState>(*facts.registry, node_states)),
@@ -281,7 +282,7 @@ void node_state::register_self() {
   send(to_.router,
        local_request{
            frame::make({.kind = frame_kind::command, .deadline_ms = 2000, .request = request_id{1}},
-                       to_slice(c)),
+                       encode_command(c, encodes_)),
            caf::actor_cast<caf::strong_actor_ptr>(this)});
 }
 

@@ -102,7 +102,7 @@ class node_state final : public hosted<state_actor::base> {
   std::vector<waiting_digest> digests_;
 
   metrics::histogram apply_duration_;
-  metrics::counter applied_count_, stale_reads_;
+  metrics::counter applied_count_, stale_reads_, encodes_;
   metrics::gauge keys_, sessions_;
   std::vector<metrics::gauge> nodes_by_state_, vms_by_phase_;
   metrics::gauge vcpus_, memory_, disk_, vcpus_used_, memory_used_, disk_used_;

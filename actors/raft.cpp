@@ -53,7 +53,7 @@ published_role role_of(raft::role r, bool voter) noexcept {
   return published_role::follower;
 }
 
-std::size_t wire_bytes(const std::vector<frame_ptr>& frames) noexcept {
+std::size_t wire_bytes(std::span<const frame_ptr> frames) noexcept {
   std::size_t n = 0;
   for (const auto& f : frames) n += f->wire_size();
   return n;
@@ -136,12 +136,12 @@ void raft_driver::receive(const raft_frames& in) {
   const auto arrived = wire_bytes(in.frames);
   if (!core_.configuration().contains(in.from)) tell_removed(in.from);
   for (const auto& f : in.frames) {
-    auto decoded = raft::decode(f->body());
-    if (!decoded || decoded->msg.from != in.from) {
+    auto& decoded = incoming_;
+    if (!raft::decode_into(f->body(), decoded) || decoded.msg.from != in.from) {
       metrics_.invalid.add();
       continue;
     }
-    auto& m = decoded->msg;
+    auto& m = decoded.msg;
     for (auto& e : m.entries) e.data = keep(std::move(e.data), arrived);
     if (m.from == core_.lead() && !core_.is_leader()) {
       if (leader_contact_ns_ != 0) metrics_.heartbeat_gap.observe(now() - leader_contact_ns_);
@@ -149,10 +149,13 @@ void raft_driver::receive(const raft_frames& in) {
       notices_.clear();
     }
     if (m.type == raft::message_type::snapshot)
-      receive_chunk(*decoded);
+      receive_chunk(decoded);
     else
       (void)core_.step(std::move(m));  // a refusal is an old or strange message: nothing to do
   }
+  incoming_.msg.entries.clear();  // they would keep the chunk that they arrived in
+  incoming_.msg.snapshot = {};
+  incoming_.chunk = {};
   schedule_flush();
 }
 
@@ -343,16 +346,21 @@ void raft_driver::persist_late() {
   late_hard_.reset();
 }
 
+// Null where there is no pool (tests): the codec makes a buffer.
+ref<buffer> raft_driver::head_for(const raft::message& m) const {
+  return options_.pool == nullptr ? nullptr : options_.pool->acquire(raft::head_size(m));
+}
+
 void raft_driver::queue_frame(raft::message& m) {
-  std::vector<slice> pieces;
-  raft::encode(m, pieces);
+  pieces_.clear();
+  raft::encode(m, pieces_, head_for(m));
   peer_frame f{.to = m.to,
                .bulk = false,
                .frame = frame::make({.kind = frame_kind::raft,
                                      .cls = class_of(m.type),
                                      .request = supersede_key(m.type),
                                      .target = m.to},
-                                    std::move(pieces))};
+                                    std::span<slice>{pieces_})};
   if (m.after.value() == 0 || m.after <= durable_) {
     (m.notice ? notices_to_send_ : outgoing_.frames).push_back(std::move(f));
     return;

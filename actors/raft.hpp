@@ -26,6 +26,7 @@
 #include "runtime/raft/codec.hpp"
 #include "runtime/raft/core.hpp"
 #include "runtime/raft/transfer.hpp"
+#include "runtime/routing/buffer_pool.hpp"
 #include "runtime/state/lease_table.hpp"
 #include "runtime/storage/incoming.hpp"
 
@@ -39,6 +40,7 @@ struct raft_options {
   std::optional<storage::incoming_snapshot> incoming;
   std::string advertise;  // of this node
   std::function<void(int, const std::string&)> fatal;
+  routing::buffer_pool* pool = nullptr;  // of the loop; null: the heap
 };
 
 class raft_driver final : public hosted<raft_actor::base> {
@@ -107,6 +109,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void answer(const origin& to, const error& e);
   void answer_done(const origin& to);
   void queue_frame(raft::message& m);
+  [[nodiscard]] ref<buffer> head_for(const raft::message& m) const;
   [[nodiscard]] std::uint64_t now() const noexcept;
 
   // raft_repair.cpp
@@ -147,6 +150,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   raft_options options_;
   raft::core core_;
   raft::output out_;
+  raft::decoded_message incoming_;  // scratch, as is pieces_: both keep their memory
+  std::vector<slice> pieces_;
   bool flush_scheduled_ = false;
   bool stopping_ = false;
   bool disk_full_ = false;
@@ -168,7 +173,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   persist_seq late_seq_;
   /// Appends that carry a commit index and nothing else (raft::message::notice): behind the answers
   /// to the clients whose commands it commits.
-  std::vector<peer_frame> notices_to_send_;
+  pooled_vector<peer_frame> notices_to_send_;
   to_peers outgoing_;
 
   read_round next_round_;

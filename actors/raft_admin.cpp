@@ -196,7 +196,7 @@ void raft_driver::declare_down() {
     c.set_time_ms(unix_ms());
     c.mutable_node_down()->set_node(n.id.value());
     c.mutable_node_down()->set_incarnation(n.incarnation);
-    if (!core_.propose(to_slice(c))) {
+    if (!core_.propose(encode_command(c, metrics_.command_encodes))) {
       leases_.retry(n.id, now());
       continue;
     }
@@ -205,7 +205,7 @@ void raft_driver::declare_down() {
     pb::Command left;
     left.set_time_ms(c.time_ms());
     left.mutable_node_left()->set_node(n.id.value());
-    (void)core_.propose(to_slice(left));
+    (void)core_.propose(encode_command(left, metrics_.command_encodes));
   }
 }
 

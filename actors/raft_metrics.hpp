@@ -38,6 +38,7 @@ struct raft_metrics {
         snapshots_installed(r.counter<metric::raft_snapshots>(event::installed)),
         persist_waits(r.counter<metric::raft_persist_waits>()),
         payload_copies(r.counter<metric::raft_payload_copies>()),
+        command_encodes(r.counter<metric::raft_command_encodes>()),
         invalid(r.counter<metric::router_invalid>()),
         commit_duration(r.histogram<metric::raft_commit_duration>()),
         heartbeat_gap(r.histogram<metric::raft_heartbeat_gap>()) {}
@@ -56,7 +57,7 @@ struct raft_metrics {
       learners, recovering;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
       reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent, snapshots_installed,
-      persist_waits, payload_copies, invalid;
+      persist_waits, payload_copies, command_encodes, invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

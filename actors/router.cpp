@@ -169,7 +169,7 @@ origin router::origin_of(const arrival& a) const {
 }
 
 void router::dispatch(arrival& a, collected& out) {
-  const auto add_raft = [&](std::vector<raft_frames>& list) {
+  const auto add_raft = [&](pooled_vector<raft_frames>& list) {
     if (list.empty() || list.back().from != a.peer) list.push_back({a.peer, {}});
     list.back().frames.push_back(std::move(a.frame));
   };

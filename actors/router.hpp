@@ -63,8 +63,8 @@ class router final : public hosted<router_actor::base> {
   };
   /// What one drain collected for each receiver: one message each, however many frames.
   struct collected {
-    std::vector<raft_frames> critical;
-    std::vector<raft_frames> raft;
+    pooled_vector<raft_frames> critical;
+    pooled_vector<raft_frames> raft;
     proposals commands;
     reads queries;
   };
@@ -106,7 +106,10 @@ class router final : public hosted<router_actor::base> {
   bool stopping_ = false;
   node_id leader_;
   request_id last_forward_{1};
-  std::unordered_map<request_id, forwarded> forwarded_;
+  // One element per forwarded request: its memory is used again.
+  std::unordered_map<request_id, forwarded, std::hash<request_id>, std::equal_to<>,
+                     pooled_allocator<std::pair<const request_id, forwarded>>>
+      forwarded_;
   request_id last_local_{1};
   std::unordered_map<request_id, std::pair<caf::strong_actor_ptr, request_id>> local_;
   std::deque<held> held_;

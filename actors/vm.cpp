@@ -38,6 +38,7 @@ vm_manager::vm_manager(caf::actor_config& config, const links& to, shared_facts&
       facts_(facts),
       supervisor_(supervisor),
       lease_(std::move(lease)),
+      encodes_(facts.registry->counter<metric::raft_command_encodes>()),
       lease_remaining_(facts.registry->gauge<metric::vm_lease_remaining>()) {
   auto& r = *facts.registry;
   for (int p = 0; p < pb::Phase_ARRAYSIZE; ++p)
@@ -135,7 +136,7 @@ void vm_manager::report() {
   send(to_.router, local_request{frame::make({.kind = frame_kind::command,
                                               .deadline_ms = report_deadline_ms,
                                               .request = in_flight_request_},
-                                             to_slice(c)),
+                                             encode_command(c, encodes_)),
                                  caf::actor_cast<caf::strong_actor_ptr>(this)});
 }
 

@@ -65,6 +65,7 @@ class vm_manager final : public vm_actor::base {
   std::vector<metrics::gauge> by_phase_;
   std::vector<metrics::histogram> durations_;
   std::vector<metrics::counter> failures_;
+  metrics::counter encodes_;
   metrics::gauge lease_remaining_;
   std::vector<metrics::registry::binding> bindings_;
 };

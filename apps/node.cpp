@@ -23,6 +23,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "actors/bridge.hpp"
 #include "actors/cache.hpp"
 #include "actors/hosted.hpp"
 #include "actors/node_state.hpp"
@@ -122,45 +123,6 @@ raft::config core_config(const node_config& c, std::uint64_t repair) {
   return out;
 }
 
-/// Hands what the transport reads to the router, one message per socket read.
-class bridge final : public net::transport_handler {
- public:
-  explicit bridge(const actors::links& to) : to_(to) {}
-
-  void on_frames(const net::connection_info& from, std::span<const frame_ptr> frames) override {
-    caf::anon_send(to_.router, actors::inbound{from.id, from.node, {frames.begin(), frames.end()}});
-  }
-  void on_connected(const net::connection_info& c) override {
-    if (c.node && c.outgoing)
-      spdlog::log(level_of(c), "connected to node {}{}", c.node.value(), name_of(c.chan));
-  }
-  void on_disconnected(const net::connection_info& c, net::close_reason why) override {
-    // What this node closed itself was not lost.
-    const bool ours = why == net::close_reason::idle || why == net::close_reason::local ||
-                      why == net::close_reason::replaced;
-    if (c.node && c.outgoing)
-      spdlog::log(ours ? spdlog::level::debug : level_of(c), "{} the connection to node {}{}: {}",
-                  ours ? "closed" : "lost", c.node.value(), name_of(c.chan), net::to_string(why));
-    if (c.chan == net::channel::main)
-      caf::anon_send(to_.router, actors::connection_closed{c.id, c.node});
-  }
-  void on_refused(node_id peer, const error& e) override {
-    spdlog::warn("node {} refused the connection: {}", peer.value(), e.message);
-  }
-  void on_unreachable(node_id peer, const net::address& where) override {
-    spdlog::info("node {} cannot be reached at {} yet", peer.value(), where.to_string());
-  }
-
- private:
-  /// Connections for bulk come and go with what there is to send.
-  static spdlog::level::level_enum level_of(const net::connection_info& c) {
-    return c.chan == net::channel::main ? spdlog::level::info : spdlog::level::debug;
-  }
-  static const char* name_of(net::channel c) { return c == net::channel::main ? "" : " (bulk)"; }
-
-  const actors::links& to_;
-};
-
 class node {
  public:
   node(const node_config& config, stop_signals& signals) : config_(config), signals_(signals) {}
@@ -195,7 +157,7 @@ class node {
   routing::buffer_pool pool_;
   std::unique_ptr<net::loop> loop_;
   std::unique_ptr<net::loop> wal_loop_;  // its thread may block in the disk
-  bridge bridge_{links_};
+  actors::bridge bridge_{links_};
   std::unique_ptr<net::transport> io_;
   std::vector<metrics::registry::binding> bindings_;
   std::unique_ptr<metrics::exposer> exposer_;
@@ -383,7 +345,8 @@ void node::spawn() {
                            .snapshot_rate = config_.snapshot_rate,
                            .incoming = std::exchange(disk_.incoming, std::nullopt),
                            .advertise = advertise_,
-                           .fatal = fatal},
+                           .fatal = fatal,
+                           .pool = &pool_},
       core_config(config_, disk_.repair), disk_.raft, applied);
   links_.wal = actors::spawn_hosted<actors::wal>(sys, *wal_host_, links_, facts_,
                                                  std::move(disk_.store), fatal);
@@ -398,7 +361,7 @@ void node::spawn() {
 
 void node::start_timers() {
   loop_->every(config_.tick_ms * ms_ns, [this] {
-    caf::anon_send<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
+    actors::post<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
   });
   loop_->every(100 * ms_ns, [this] { caf::anon_send(links_.router, actors::tick_atom::value); });
   loop_->every(250 * ms_ns, [this] {

@@ -80,6 +80,9 @@ class buffer {
   [[nodiscard]] static ref<buffer> make(std::size_t capacity) {
     return ref<buffer>::adopt(create(capacity, nullptr));
   }
+  /// As make(), for bytes that are soon gone (an answer, a head): from the block pool, so that no
+  /// heap is asked. What lives long stays out of it, since blocks are rounded to powers of two.
+  [[nodiscard]] static ref<buffer> make_brief(std::size_t capacity);
   /// Memory for a pool: one reference, handed back to `home` instead of being freed.
   [[nodiscard]] static buffer* create(std::size_t capacity, recycler* home) {
     CHECK_LE(capacity, std::size_t{UINT32_MAX});
@@ -120,6 +123,7 @@ class buffer {
   }
 
  private:
+  class brief_home;
   buffer(std::uint32_t capacity, recycler* home) noexcept : capacity_(capacity), home_(home) {}
   ~buffer() = default;
 

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 namespace blixard {
 namespace {
@@ -21,7 +22,7 @@ T get(std::span<const std::byte> in, std::size_t at) noexcept {
   return value;
 }
 
-std::uint32_t total(const std::vector<slice>& pieces) noexcept {
+std::uint32_t total(std::span<const slice> pieces) noexcept {
   std::size_t n = 0;
   for (const auto& p : pieces) n += p.size();
   return static_cast<std::uint32_t>(n);
@@ -51,7 +52,8 @@ std::optional<frame_header> decode_header(std::span<const std::byte> bytes) noex
   const auto cls = get<std::uint8_t>(bytes, 6);
   const auto flags = get<std::uint8_t>(bytes, 7);
   if (kind < static_cast<std::uint8_t>(frame_kind::hello) ||
-      kind > static_cast<std::uint8_t>(frame_kind::removed) || cls >= priority_count || flags != 0)
+      kind > static_cast<std::uint8_t>(frame_kind::removed) || cls >= priority_count ||
+      (flags & ~frame_packed) != 0)
     return std::nullopt;
   return frame_header{.kind = static_cast<frame_kind>(kind),
                       .cls = static_cast<priority>(cls),
@@ -62,7 +64,7 @@ std::optional<frame_header> decode_header(std::span<const std::byte> bytes) noex
                       .target = node_id{get<std::uint64_t>(bytes, 24)}};
 }
 
-frame::frame(frame_header header, slice one, std::vector<slice> many) noexcept
+frame::frame(frame_header header, slice one, pooled_vector<slice> many) noexcept
     : header_(header), one_(std::move(one)), many_(std::move(many)) {}
 
 ref<const frame> frame::make(frame_header header, slice body) {
@@ -70,10 +72,16 @@ ref<const frame> frame::make(frame_header header, slice body) {
   return ref<const frame>::adopt(new frame(header, std::move(body), {}));
 }
 
-ref<const frame> frame::make(frame_header header, std::vector<slice> pieces) {
+ref<const frame> frame::make(frame_header header, std::span<slice> pieces) {
   header.length = total(pieces);
   if (pieces.size() == 1) return make(header, std::move(pieces.front()));
-  return ref<const frame>::adopt(new frame(header, slice{}, std::move(pieces)));
+  pooled_vector<slice> many(std::make_move_iterator(pieces.begin()),
+                            std::make_move_iterator(pieces.end()));
+  return ref<const frame>::adopt(new frame(header, slice{}, std::move(many)));
+}
+
+ref<const frame> frame::make(frame_header header, std::vector<slice> pieces) {
+  return make(header, std::span<slice>{pieces});
 }
 
 ref<const frame> frame::with_header(frame_header header) const {

@@ -15,6 +15,7 @@
 #include <span>
 #include <vector>
 
+#include "messages/block_pool.hpp"
 #include "messages/buffer.hpp"
 #include "messages/ids.hpp"
 
@@ -44,11 +45,15 @@ enum class frame_kind : std::uint8_t {
   removed = 11,  // no body, member to a node that it knows to have left the cluster
 };
 
+/// Flag: the body is compressed (runtime/net/packing.hpp). Only between transports that have told
+/// each other in their hellos; whoever handles a frame never sees it.
+inline constexpr std::uint8_t frame_packed = 1;
+
 /// The fixed part of a frame. Host representation; see `encode` / `decode` for the layout.
 struct frame_header {
   frame_kind kind = frame_kind::hello;
   priority cls = priority::normal;
-  std::uint8_t flags = 0;    // no bit assigned yet, must be zero
+  std::uint8_t flags = 0;    // frame_packed; every other bit must be zero
   std::uint32_t length = 0;  // bytes of the body
   std::uint32_t deadline_ms =
       0;               // time the sender still waits for an answer; 0: no answer expected
@@ -71,6 +76,8 @@ using encoded_header = std::array<std::byte, frame_header_bytes>;
 class frame {
  public:
   [[nodiscard]] static ref<const frame> make(frame_header header, slice body);
+  /// Takes the pieces out of a list that keeps its memory, or out of one of its own.
+  [[nodiscard]] static ref<const frame> make(frame_header header, std::span<slice> pieces);
   [[nodiscard]] static ref<const frame> make(frame_header header, std::vector<slice> pieces);
 
   frame(const frame&) = delete;
@@ -78,7 +85,8 @@ class frame {
 
   [[nodiscard]] const frame_header& header() const noexcept { return header_; }
   [[nodiscard]] std::span<const slice> pieces() const noexcept {
-    return many_.empty() ? std::span<const slice>{&one_, 1} : std::span<const slice>{many_};
+    return many_.empty() ? std::span<const slice>{&one_, 1}
+                         : std::span<const slice>{many_.data(), many_.size()};
   }
   /// The body of a received frame. Precondition: it has one piece.
   [[nodiscard]] const slice& body() const noexcept { return one_; }
@@ -95,13 +103,19 @@ class frame {
   }
 
  private:
-  frame(frame_header header, slice one, std::vector<slice> many) noexcept;
+  frame(frame_header header, slice one, pooled_vector<slice> many) noexcept;
+
+  // One frame per message and hop: its memory is used again.
+  static void* operator new(std::size_t bytes) { return block_pool::allocate(bytes); }
+  static void operator delete(void* memory, std::size_t bytes) noexcept {
+    block_pool::release(memory, bytes);
+  }
   ~frame() = default;
 
   mutable std::atomic<std::uint32_t> count_{1};
   frame_header header_;
   slice one_;
-  std::vector<slice> many_;
+  pooled_vector<slice> many_;
 };
 
 using frame_ptr = ref<const frame>;

@@ -108,6 +108,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_repairs, "blixard_raft_repairs_total", counter, none, "Repairs of this node's damaged log that were completed.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \
   X(raft_payload_copies, "blixard_raft_payload_copies_total", counter, none, "Entry payloads copied into a buffer of their own, because little arrived with them.") \
+  X(raft_command_encodes, "blixard_raft_command_encodes_total", counter, none, "Commands that this node put into wire form (its own and those it completed); a client's command is encoded by the client and never again.") \
   /* --- wal: written by the WAL's thread */ \
   X(wal_fsync_duration, "blixard_wal_fsync_duration_seconds", durations, none, "Duration of one fdatasync of the write-ahead log.") \
   X(wal_sync_entries, "blixard_wal_sync_entries", sizes, none, "Entries made durable by one sync.") \
@@ -134,11 +135,16 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(net_write_calls, "blixard_net_write_calls_total", counter, none, "Gathered socket writes.") \
   X(net_copied_in, "blixard_net_copied_in_bytes_total", counter, none, "Bytes of frame bodies that had to be moved after the read; the rest stay where they arrived.") \
   X(net_staged, "blixard_net_staged_bytes_total", counter, none, "Bytes of headers and small pieces copied for a gathered write; larger pieces are not copied.") \
+  X(net_packed_frames, "blixard_net_packed_frames_total", counter, none, "Large frames to other nodes that were compressed.") \
+  X(net_packed_saved, "blixard_net_packed_saved_bytes_total", counter, none, "Bytes that need not be sent because of that.") \
+  X(net_unpacked_frames, "blixard_net_unpacked_frames_total", counter, none, "Compressed frames received from other nodes.") \
+  X(net_incompressible, "blixard_net_incompressible_frames_total", counter, none, "Large frames that were tried and sent as they were, because they did not shrink.") \
   X(net_closed, "blixard_net_closed_total", counter, closed, "Connections closed, by reason.") \
   /* --- buffer pools: bound to the pool's own atomics */ \
   X(pool_buffers, "blixard_pool_buffers_in_use", gauge, buffer, "Pooled buffers that are referenced.") \
   X(pool_gets, "blixard_pool_gets_total", counter, buffer, "Buffers asked of a pool.") \
   X(pool_misses, "blixard_pool_misses_total", counter, buffer, "Buffers that came from the heap because the pool was empty.") \
+  X(pool_block_allocations, "blixard_pool_block_allocations_total", counter, none, "Frames, messages between actors and short lists whose memory came from the heap: no free block was there, or it was too large for one.") \
   /* --- caches: bound to the caches' own atomics */ \
   X(cache_hits, "blixard_cache_hits_total", counter, cache, "Lookups answered from the cache.") \
   X(cache_misses, "blixard_cache_misses_total", counter, cache, "Lookups that had to compute.") \
