@@ -1,5 +1,7 @@
 #include "apps/node_metrics.hpp"
 
+#include "messages/block_pool.hpp"
+
 namespace blixard::apps {
 namespace {
 
@@ -32,6 +34,12 @@ std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net:
   out.push_back(r.bind<metric::net_write_calls>(value_of(t.writes)));
   out.push_back(r.bind<metric::net_copied_in>(value_of(t.copied_in_bytes)));
   out.push_back(r.bind<metric::net_staged>(value_of(t.staged_bytes)));
+  out.push_back(r.bind<metric::net_packed_frames>(value_of(t.packed_frames)));
+  out.push_back(r.bind<metric::net_packed_saved>(value_of(t.packed_saved_bytes)));
+  out.push_back(r.bind<metric::net_unpacked_frames>(value_of(t.unpacked_frames)));
+  out.push_back(r.bind<metric::net_incompressible>(value_of(t.incompressible_frames)));
+  out.push_back(r.bind<metric::pool_block_allocations>(
+      [] { return static_cast<double>(block_pool::heap_allocations()); }));
   for (unsigned reason = 0; reason < net::close_reason_count; ++reason)
     out.push_back(r.bind<metric::net_closed>(value_of(t.closed[reason]), reason));
   for (unsigned b = 0; b < routing::buffer_class_count; ++b) {

@@ -26,6 +26,7 @@
 #include "runtime/net/byte_stream.hpp"
 #include "runtime/net/frame_reader.hpp"
 #include "runtime/net/loop.hpp"
+#include "runtime/net/packing.hpp"
 #include "runtime/net/traffic.hpp"
 #include "runtime/net/write_batch.hpp"
 #include "runtime/routing/lanes.hpp"
@@ -54,11 +55,13 @@ class connection_owner {
 
 /// What all connections of one loop share: scratch space and counters.
 struct connection_shared {
-  connection_shared(loop& l, routing::buffer_pool& pool) : io(l), arena(pool) {}
+  connection_shared(loop& l, routing::buffer_pool& pool)
+      : io(l), arena(pool), packer(pool, counters) {}
   loop& io;
   read_arena arena;
   write_batch batch;
   transport_counters counters;
+  packing packer;
   std::vector<frame_ptr> received;
 };
 

@@ -24,6 +24,7 @@ frame_ptr encode_hello(const hello& h) {
   m.set_expected_node(h.expected_node.value());
   m.set_advertise(h.advertise);
   m.set_version(h.version);
+  m.set_packs(h.packs);
   m.set_error(static_cast<std::uint32_t>(h.refusal));
   m.set_error_message(h.refusal_message);
   frame_header header;
@@ -46,6 +47,7 @@ std::optional<hello> decode_hello(std::span<const std::byte> bytes) {
   h.expected_node = node_id{m.expected_node()};
   h.advertise = m.advertise();
   h.version = m.version();
+  h.packs = m.packs();
   // A code of a later version still refuses.
   h.refusal = m.error() < errc_count ? static_cast<errc>(m.error()) : errc::internal;
   h.refusal_message = m.error_message();

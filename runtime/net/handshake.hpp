@@ -26,6 +26,7 @@ struct hello {
   node_id expected_node;  // whom the dialler means; 0: anyone
   std::string advertise;
   std::string version;
+  bool packs = false;       // understands frames with compressed bodies
   errc refusal = errc::ok;  // in an answer: why the connection is closed now
   std::string refusal_message;
 

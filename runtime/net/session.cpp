@@ -113,6 +113,7 @@ bool session::start(std::uint32_t deadline_ms) {
 
 bool session::send(frame_ptr f, std::uint64_t supersede_key) {
   if (f->header().kind == frame_kind::answer && outstanding_ > 0) --outstanding_;
+  if (packs_) f = transport_.shared().packer.pack(std::move(f), transport_.config().pack_min_bytes);
   const bool accepted = lost_in_sending(*f) || conn_.send(std::move(f), supersede_key);
   // It asked, ended its stream, and has all its answers now.
   if (half_closed_ns_ != 0 && outstanding_ == 0) finish(close_reason::peer_closed);
@@ -144,6 +145,7 @@ void session::on_frames(connection&, std::vector<frame_ptr>& frames) {
   if constexpr (fault::compiled_in)
     std::erase_if(frames, [](const frame_ptr& f) { return lost_in_receiving(*f); });
   if (frames.empty() || !open()) return;
+  if (!unpack(frames)) return conn_.close(close_reason::bad_frame);
   if (info_.role == peer_role::client)
     outstanding_ += static_cast<std::uint32_t>(std::ranges::count_if(
         frames, [](const auto& f) { return wants_answer(f->header().kind); }));
@@ -168,8 +170,21 @@ void session::on_closed(connection&, close_reason reason) {
   link_ = nullptr;
 }
 
+// Gives compressed bodies their own form back. False: one is not what it claims, or nothing said
+// that this side compresses.
+bool session::unpack(std::vector<frame_ptr>& frames) {
+  for (auto& f : frames) {
+    if ((f->header().flags & frame_packed) == 0) continue;
+    if (!packs_) return false;
+    f = transport_.shared().packer.unpack(*f, transport_.config().frame_max_bytes);
+    if (!f) return false;
+  }
+  return true;
+}
+
 void session::greet(const frame& first) {
-  if (first.header().kind != frame_kind::hello) return conn_.close(close_reason::bad_handshake);
+  if (first.header().kind != frame_kind::hello || first.header().flags != 0)
+    return conn_.close(close_reason::bad_handshake);
   const auto theirs = decode_hello(first.body().bytes());
   if (!theirs) return conn_.close(close_reason::bad_handshake);
   if (link_ != nullptr)
@@ -185,6 +200,7 @@ void session::greet_dialler(const hello& theirs) {
   info_.role = theirs.role;
   info_.chan = theirs.chan;
   info_.node = theirs.role == peer_role::peer ? theirs.node : node_id{};
+  packs_ = theirs.role == peer_role::peer && theirs.packs;
   auto ours = transport_.own_hello();
   ours.chan = theirs.chan;
   conn_.send_hello(encode_hello(ours));
@@ -198,6 +214,7 @@ void session::greet_listener(const hello& theirs) {
     transport_.handler().on_refused(info_.node, *wrong);
     return conn_.close(close_reason::refused);
   }
+  packs_ = theirs.packs;
   note_round_trip(transport_.shared().io.now_ns() - hello_ns_);
   link_->now = link::state::up;
   link_->failures = 0;

@@ -71,6 +71,7 @@ class session final : public connection_owner {
   void refuse(const error& why);
   void announce();
   void take_pings(std::vector<frame_ptr>& frames);
+  [[nodiscard]] bool unpack(std::vector<frame_ptr>& frames);
   void ping(std::uint64_t now_ns);
   void note_round_trip(std::uint64_t sample_ns) noexcept;
   void arm_deadline(std::uint32_t ms, close_reason reason);
@@ -88,6 +89,7 @@ class session final : public connection_owner {
   std::uint32_t outstanding_ = 0;     // requests of a client that have no answer yet
   close_reason why_closed_ = close_reason::local;
   bool announced_ = false;
+  bool packs_ = false;  // a peer that has said so
 };
 
 }  // namespace blixard::net

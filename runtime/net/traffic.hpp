@@ -45,14 +45,18 @@ struct class_traffic {
 struct transport_counters {
   std::array<class_traffic, priority_count> by_class;
   std::array<routing::tally, close_reason_count> closed;
-  routing::tally accepted;         // connections that came in
-  routing::tally dialled;          // connections that were tried
-  routing::tally established;      // handshakes that succeeded, both directions
-  routing::tally connections;      // open now, handshake done
-  routing::tally reads;            // read system calls
-  routing::tally writes;           // gathered write system calls
-  routing::tally copied_in_bytes;  // body bytes that had to be moved after the read
-  routing::tally staged_bytes;     // header and small-piece bytes copied for a gathered write
+  routing::tally accepted;               // connections that came in
+  routing::tally dialled;                // connections that were tried
+  routing::tally established;            // handshakes that succeeded, both directions
+  routing::tally connections;            // open now, handshake done
+  routing::tally reads;                  // read system calls
+  routing::tally writes;                 // gathered write system calls
+  routing::tally copied_in_bytes;        // body bytes that had to be moved after the read
+  routing::tally staged_bytes;           // header and small-piece bytes copied for a gathered write
+  routing::tally packed_frames;          // large bodies that left compressed
+  routing::tally packed_saved_bytes;     // by that
+  routing::tally unpacked_frames;        // compressed bodies that came in
+  routing::tally incompressible_frames;  // large bodies that were tried and did not shrink
 
   [[nodiscard]] class_traffic& of(priority p) noexcept {
     return by_class[static_cast<std::size_t>(p)];

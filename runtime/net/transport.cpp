@@ -69,6 +69,7 @@ hello transport::impl::own_hello() const {
   h.node = config_.self;
   h.advertise = config_.advertise;
   h.version = config_.version;
+  h.packs = true;
   return h;
 }
 
