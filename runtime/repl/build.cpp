@@ -481,6 +481,14 @@ result metrics(const invocation& i, const request_context& c) {
   return make_request(frame_kind::local, query, c);
 }
 
+/// All metrics: what is made of them is this side's business (hotpaths.hpp).
+result hotpaths(const invocation& /*i*/, const request_context& c) {
+  pb::Query query;
+  query.set_stale(true);
+  query.mutable_metrics();
+  return make_request(frame_kind::local, query, c);
+}
+
 result cache_stats(const invocation& /*i*/, const request_context& c) {
   pb::Query query;
   query.set_stale(true);

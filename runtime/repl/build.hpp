@@ -39,6 +39,7 @@ result kv_delete(const invocation& i, const request_context& c);
 result kv_list(const invocation& i, const request_context& c);
 
 result metrics(const invocation& i, const request_context& c);
+result hotpaths(const invocation& i, const request_context& c);
 result cache_stats(const invocation& i, const request_context& c);
 
 /// True where the command asks for a change, so that an unknown outcome matters; false for reads

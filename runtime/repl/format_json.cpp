@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/repl/format.hpp"
+#include "runtime/repl/hotpaths.hpp"
 #include "runtime/repl/shapes.hpp"
 #include "runtime/repl/utf8.hpp"
 
@@ -207,6 +208,16 @@ bool is_write(const invocation* inv) {
          inv->spec->verb != "list";
 }
 
+/// A ratio of nothing is null.
+json hotpaths_json(const samples& values) {
+  json out = json::array();
+  for (const auto& f : hotpath_figures(values))
+    out.push_back({{"area", f.row->area},
+                   {"what", f.row->what},
+                   {"value", f.value ? json(*f.value) : json(nullptr)}});
+  return {{"hotpaths", std::move(out)}};
+}
+
 json result_json(const command_result& r, const invocation* inv) {
   if (!r.answer) return r.text.empty() ? json::object() : json{{"text", r.text}};
   const auto& a = *r.answer;
@@ -222,6 +233,8 @@ json result_json(const command_result& r, const invocation* inv) {
     case pb::Answer::kDecision:
       return decision_json(a.decision(), inv == nullptr ? "" : inv->arg(0), r.index);
     case pb::Answer::kLines:
+      if (inv != nullptr && inv->spec->verb == "hotpaths")
+        return hotpaths_json(read_samples(a.lines().lines()));
       return list_json("lines", a.lines().lines(), [](const std::string& l) { return json(l); });
     case pb::Answer::kNodes:
       // `node show` asks for one and gets that one.

@@ -4,6 +4,7 @@
 #include "runtime/base/units.hpp"
 #include "runtime/repl/build.hpp"
 #include "runtime/repl/format.hpp"
+#include "runtime/repl/hotpaths.hpp"
 #include "runtime/repl/shapes.hpp"
 #include "runtime/repl/text_table.hpp"
 
@@ -336,6 +337,7 @@ std::string render_text(const command_result& r, const invocation& inv) {
     case pb::Answer::kDecision:
       return decision_text(a.decision(), r, inv.arg(0));
     case pb::Answer::kLines:
+      if (inv.spec->verb == "hotpaths") return hotpaths_text(read_samples(a.lines().lines()));
       if (inv.spec->verb == "metrics" && a.lines().lines().empty())
         return "no metric's name has " + printable(inv.arg(0)) + "\n";
       return lines_text(a.lines());
