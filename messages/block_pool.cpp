@@ -89,6 +89,12 @@ struct farewell {
   }
 };
 
+// A list is about to get or hand out its first block on this thread.
+void remember_to_leave() {
+  static thread_local farewell at_end;
+  (void)at_end;
+}
+
 void* from_heap(std::size_t bytes) {
   heap_served.fetch_add(1, std::memory_order_relaxed);
   return ::operator new(bytes);
@@ -96,8 +102,7 @@ void* from_heap(std::size_t bytes) {
 
 // The list is empty: a chain, or one block of the heap.
 void* refill(std::size_t c) {
-  static thread_local farewell at_end;
-  (void)at_end;
+  remember_to_leave();
   auto& s = mine.shelves[c];
   if (s.chains == nullptr) {
     auto& d = depots[c];
@@ -136,6 +141,7 @@ void release(void* memory, std::size_t bytes) noexcept {
   }
   const auto c = class_of(bytes);
   auto& s = mine.shelves[c];
+  if (s.free == nullptr) remember_to_leave();
   auto* b = new (memory) block{s.free, nullptr};
   s.free = b;
   if (++s.count < 2 * chain_blocks) return;

@@ -38,6 +38,7 @@ frame_ptr packing::pack(frame_ptr f, std::size_t min_bytes) {
     return f;
   }
   const std::size_t room = h.length - h.length / gain_part;
+  if (room <= header_bytes) return f;
   auto b = pool_.acquire(room);
   const auto packed = compress(*f, b->data() + header_bytes, room - header_bytes);
   if (packed == 0) {
