@@ -33,7 +33,8 @@ bool is_v6(std::string_view host) {
   const auto percent = host.find('%');
   if (percent != std::string_view::npos && !all_of(host.substr(percent + 1), is_host_character))
     return false;
-  return all_of(host.substr(0, percent), is_v6_character);
+  const auto address = host.substr(0, percent);
+  return all_of(address, is_v6_character) && address.find(':') != std::string_view::npos;
 }
 
 /// Four decimal numbers up to 255, the first of them 127.

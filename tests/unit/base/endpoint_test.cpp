@@ -22,6 +22,8 @@ TEST(endpoint, wrong_ones_say_why) {
                                                                {"::1:7001", "brackets"},
                                                                {"[]:1", "IPv6"},
                                                                {"[x]:1", "IPv6"},
+                                                               {"[21%.k1]:71", "IPv6"},
+                                                               {"[127.0.0.1]:1", "IPv6"},
                                                                {"a b:1", "bad character"},
                                                                {"http://h:1", "brackets"}};
   for (const auto& [text, why] : cases) {
