@@ -3,6 +3,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
+#include <utility>
 
 namespace blixard::vm {
 namespace {
@@ -24,6 +26,18 @@ std::string dump(const json& j) { return j.dump(-1, ' ', false, json::error_hand
 
 error malformed(const std::string& what) {
   return make_error(errc::internal, "malformed record: " + what);
+}
+
+/// A number that is a whole one and fits; the library would convert any.
+template <class T>
+T whole(const json& j, const char* key, T otherwise) {
+  const auto at = j.find(key);
+  if (at == j.end()) return otherwise;
+  if (at->is_number_unsigned() && std::in_range<T>(at->get<std::uint64_t>())) return at->get<T>();
+  if (at->is_number_integer() && !at->is_number_unsigned() &&
+      std::in_range<T>(at->get<std::int64_t>()))
+    return at->get<T>();
+  throw std::out_of_range(std::string(key) + " is not a number that can be");
 }
 
 }  // namespace
@@ -62,22 +76,25 @@ std::string encode(const guard_state& s) {
 tl::expected<launch_plan, error> decode_plan(std::string_view text) try {
   const json j = json::parse(text);
   launch_plan p;
-  p.vm = j.at("vm").get<std::uint64_t>();
-  p.generation = j.value("generation", std::uint64_t{0});
-  p.restarts = j.value("restarts", std::uint64_t{0});
-  p.failures = j.value("failures", 0U);
+  p.vm = whole(j, "vm", std::uint64_t{0});
+  if (p.vm == 0) return tl::unexpected(malformed("no vm"));
+  p.generation = whole(j, "generation", std::uint64_t{0});
+  p.restarts = whole(j, "restarts", std::uint64_t{0});
+  p.failures = whole(j, "failures", 0U);
   p.name = j.value("name", "");
   p.backend = j.value("backend", "") == "qemu" ? backend_kind::qemu : backend_kind::process;
   p.accelerator = j.value("accelerator", "");
   p.uuid = j.value("uuid", "");
   p.argv = j.at("argv").get<std::vector<std::string>>();
   p.env = j.value("env", std::vector<std::string>{});
-  p.vcpus = j.value("vcpus", 0U);
-  p.memory_bytes = j.value("memory_bytes", std::uint64_t{0});
+  p.vcpus = whole(j, "vcpus", 0U);
+  p.memory_bytes = whole(j, "memory_bytes", std::uint64_t{0});
   p.lease = j.value("lease", "");
   if (p.argv.empty()) return tl::unexpected(malformed("no argv"));
   return p;
 } catch (const json::exception& e) {
+  return tl::unexpected(malformed(e.what()));
+} catch (const std::out_of_range& e) {
   return tl::unexpected(malformed(e.what()));
 }
 
@@ -89,18 +106,20 @@ tl::expected<guard_state, error> decode_state(std::string_view text) try {
   if (!phase || !by) return tl::unexpected(malformed("unknown phase or cause"));
   s.phase = *phase;
   s.by = *by;
-  s.guard_pid = j.value("guard_pid", std::uint64_t{0});
-  s.guard_start = j.value("guard_start", std::uint64_t{0});
-  s.pid = j.value("pid", std::uint64_t{0});
-  s.pid_start = j.value("pid_start", std::uint64_t{0});
-  s.boot = j.value("boot", std::uint64_t{0});
+  s.guard_pid = whole(j, "guard_pid", std::uint64_t{0});
+  s.guard_start = whole(j, "guard_start", std::uint64_t{0});
+  s.pid = whole(j, "pid", std::uint64_t{0});
+  s.pid_start = whole(j, "pid_start", std::uint64_t{0});
+  s.boot = whole(j, "boot", std::uint64_t{0});
   s.cgroup = j.value("cgroup", "");
   s.limits = j.value("limits", "");
-  s.exit_code = j.value("exit_code", -1);
-  s.signal = j.value("signal", 0);
+  s.exit_code = whole(j, "exit_code", -1);
+  s.signal = whole(j, "signal", 0);
   s.reason = j.value("reason", "");
   return s;
 } catch (const json::exception& e) {
+  return tl::unexpected(malformed(e.what()));
+} catch (const std::out_of_range& e) {
   return tl::unexpected(malformed(e.what()));
 }
 

@@ -150,6 +150,17 @@ TEST(record, damaged_text_is_an_error_never_a_guess) {
     EXPECT_FALSE(decode_state(text)) << text;
 }
 
+TEST(record, a_number_that_is_not_whole_or_does_not_fit_is_an_error) {
+  for (const char* number : {"1e30", "99999999999999999999999999", "-1", "1.5", "4294967296"}) {
+    const auto with = std::string{number};
+    EXPECT_FALSE(decode_plan(R"({"vm": 1, "argv": ["a"], "vcpus": )" + with + "}")) << number;
+  }
+  EXPECT_FALSE(decode_state(R"({"phase": "exited", "signal": 1e30})"));
+  EXPECT_FALSE(decode_state(R"({"phase": "exited", "pid": -1})"));
+  EXPECT_FALSE(decode_plan(R"({"vm": 1e30, "argv": ["a"]})"));
+  EXPECT_TRUE(decode_state(R"({"phase": "exited", "exit_code": -1})"));
+}
+
 TEST(record, unknown_keys_are_ignored) {
   EXPECT_TRUE(decode_state(R"({"phase": "running", "later": [1]})"));
 }
