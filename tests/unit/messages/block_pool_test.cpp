@@ -118,8 +118,11 @@ TEST(brief_buffer, holds_its_bytes_like_any_other_at_every_size) {
     EXPECT_EQ(b->capacity(), size);
     std::memset(b->data(), 0x5a, size);
     const auto* data = b->data();
-    const slice s{std::move(b), data, size};
-    const auto other = s;
+    slice other;
+    {
+      const slice s{std::move(b), data, size};
+      other = s;
+    }
     EXPECT_EQ(other.text(), std::string(size, 'Z'));
   }
 }
