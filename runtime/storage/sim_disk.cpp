@@ -527,8 +527,10 @@ bool sim_disk::rot(const std::string& dir) {
   std::erase_if(candidates, [this](const std::string& path) { return content(path).empty(); });
   if (candidates.empty()) return false;
   const auto& path = candidates[state_->next() % candidates.size()];
-  const auto size = content(path).size();
-  flip_bit(path, state_->next() % size, static_cast<unsigned>(state_->next() % 8));
+  // One after the other: in which order arguments are evaluated differs between compilers.
+  const auto bit = static_cast<unsigned>(state_->next() % 8);
+  const auto offset = state_->next() % content(path).size();
+  flip_bit(path, offset, bit);
   return true;
 }
 
