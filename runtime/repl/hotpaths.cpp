@@ -42,6 +42,11 @@ constexpr std::array waits = {name{"blixard_raft_persist_waits_total"}};
 constexpr std::array rounds = {name{"blixard_raft_read_rounds_total"}};
 constexpr std::array index_reads = {name{"blixard_raft_reads_total{kind=\"read_index\"}"}};
 
+constexpr std::array handles = {name{"blixard_metrics_handles_total"}};
+constexpr std::array counting = {name{"blixard_metrics_counting_threads"}};
+constexpr std::array page_writes = {name{"blixard_status_writes_total"}};
+constexpr std::array page_rereads = {name{"blixard_status_rereads_total"}};
+
 constexpr std::array hits = {name{"blixard_cache_hits_total"}};
 constexpr std::array lookups = {name{"blixard_cache_hits_total"},
                                 name{"blixard_cache_misses_total"}};
@@ -50,6 +55,10 @@ constexpr std::array evicted = {name{"blixard_cache_evictions_total"}};
 constexpr std::array stale = {name{"blixard_cache_invalidations_total"}};
 
 constexpr std::array rows = {
+    hotpath_row{"metrics", "handles resolved (events add none)", handles, {}},
+    hotpath_row{"metrics", "threads that count without a lock", counting, {}},
+    hotpath_row{"state", "writes of the status page", page_writes, {}},
+    hotpath_row{"state", "reads of it made again per write", page_rereads, page_writes},
     hotpath_row{"routing", "frames received", received, {}},
     hotpath_row{"routing", "frames sent", sent, {}},
     hotpath_row{"routing", "frames forwarded by header alone", forwarded, {}},
