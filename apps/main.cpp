@@ -44,6 +44,8 @@ int start_node(const strings& args) {
     std::fputs(node_usage().c_str(), stdout);
     return 0;
   }
+  for (const auto& warning : parsed->warnings)
+    std::fprintf(stderr, "blixard: %s\n", warning.c_str());
   return run_node(parsed->config);
 }
 

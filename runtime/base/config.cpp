@@ -1,12 +1,12 @@
 #include "runtime/base/config.hpp"
 
 #include <toml++/toml.h>
+#include <unistd.h>
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -93,18 +93,36 @@ tl::expected<parsed_flags, config_error> parse_flags(std::span<const std::string
 
 void read_variables(const config_sources& sources, given_map& out) {
   for (const auto& s : setting_table()) {
-    const auto name = variable_of(s);
-    const auto value = sources.env(name);
-    if (!value) continue;
+    const auto at = sources.variables.find(variable_of(s));
+    if (at == sources.variables.end()) continue;
+    const auto& [name, value] = *at;
     given g{{}, name, exit_code::configuration};
     if (s.kind == setting_kind::list || s.kind == setting_kind::table) {
-      std::istringstream in(*value);
+      std::istringstream in(value);
       for (std::string one; std::getline(in, one, ',');) g.values.push_back(one);
     } else {
-      g.values.push_back(*value);
+      g.values.push_back(value);
     }
     out[s.name] = std::move(g);
   }
+}
+
+/// One line for each variable that nothing reads: most likely a slip of the pen. Not an error, as
+/// an environment is shared with programs that are not ours.
+std::vector<std::string> unknown_variables(const config_sources& sources) {
+  std::vector<std::string> known;
+  for (const auto& s : setting_table()) known.push_back(variable_of(s));
+  for (const char* other : {"ACCEL", "CONFIG", "CONNECT", "FAULTS", "GUEST_DIR", "HISTORY", "QEMU",
+                            "RUN_DIR", "VM"})  // what else reads one: README.md of this folder
+    known.push_back("BLIXARD_" + std::string(other));
+  std::vector<std::string> out;
+  for (const auto& [name, value] : sources.variables) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    const auto hint = did_you_mean(name, known);
+    out.push_back("the variable " + name + " is not known and was ignored" +
+                  (hint.empty() ? "" : ": " + hint));
+  }
+  return out;
 }
 
 // ---------------------------------------------------------------- file
@@ -202,10 +220,12 @@ tl::expected<void, config_error> apply_given(const given_map& all, node_config& 
 
 config_sources system_sources() {
   config_sources out;
-  out.env = [](const std::string& name) -> std::optional<std::string> {
-    const char* value = std::getenv(name.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  };
+  for (char** at = environ; *at != nullptr; ++at) {
+    const std::string_view entry = *at;
+    const auto equals = entry.find('=');
+    if (entry.starts_with("BLIXARD_") && equals != std::string_view::npos)
+      out.variables.emplace(entry.substr(0, equals), entry.substr(equals + 1));
+  }
   out.read_file = [](const std::string& path) -> tl::expected<std::string, error> {
     errno = 0;
     std::ifstream in(path, std::ios::binary);
@@ -229,7 +249,8 @@ tl::expected<node_request, config_error> parse_node_config(std::span<const std::
   if (out.help) return out;
 
   if (flags->config_file.empty())
-    flags->config_file = sources.env("BLIXARD_CONFIG").value_or(std::string{});
+    if (const auto at = sources.variables.find("BLIXARD_CONFIG"); at != sources.variables.end())
+      flags->config_file = at->second;
   given_map all;
   if (!flags->config_file.empty()) {
     auto file = read_file(flags->config_file, sources);
@@ -237,6 +258,7 @@ tl::expected<node_request, config_error> parse_node_config(std::span<const std::
     all = std::move(*file);
   }
   read_variables(sources, all);
+  out.warnings = unknown_variables(sources);
   for (auto& [name, g] : flags->values) all[name] = std::move(g);
 
   if (auto ok = apply_given(all, out.config); !ok) return tl::unexpected(ok.error());

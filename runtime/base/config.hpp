@@ -104,8 +104,8 @@ struct config_error {
 
 /// Where settings come from besides the arguments.
 struct config_sources {
-  /// The value of an environment variable, or nothing.
-  std::function<std::optional<std::string>(const std::string& name)> env;
+  /// The environment's BLIXARD_* variables by name.
+  std::map<std::string, std::string, std::less<>> variables;
   /// The text of a file. Errors: any, the message is shown.
   std::function<tl::expected<std::string, error>(const std::string& path)> read_file;
 };
@@ -117,6 +117,7 @@ struct config_sources {
 struct node_request {
   node_config config;
   bool help = false;  // --help: print `node_usage()` and exit 0; config is not valid
+  std::vector<std::string> warnings;  // variables that no part of Blixard reads, one line each
 };
 
 /// Reads the arguments behind `blixard node`, then variables and file, and checks the whole.

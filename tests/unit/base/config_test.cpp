@@ -8,14 +8,11 @@ namespace blixard {
 namespace {
 
 using strings = std::vector<std::string>;
-using variables = std::map<std::string, std::string>;
+using variables = std::map<std::string, std::string, std::less<>>;
 
 config_sources sources(variables env, std::string file = {}) {
   config_sources out;
-  out.env = [env = std::move(env)](const std::string& name) -> std::optional<std::string> {
-    const auto at = env.find(name);
-    return at == env.end() ? std::nullopt : std::optional(at->second);
-  };
+  out.variables = std::move(env);
   out.read_file =
       [file = std::move(file)](const std::string& path) -> tl::expected<std::string, error> {
     if (path != "b.toml") return tl::unexpected(make_error(errc::not_found, "No such file"));
@@ -268,6 +265,20 @@ TEST(config, help_is_answered_whatever_else_is_there) {
   const auto r = parse_node_config(args, sources({}));
   ASSERT_TRUE(r);
   EXPECT_TRUE(r->help);
+}
+
+TEST(config, a_variable_that_nothing_reads_is_told_with_the_nearest_right_one) {
+  const auto r =
+      parse_node_config(with_required({}), sources({{"BLIXARD_MEMROY", "1G"},
+                                                    {"BLIXARD_VCPUS", "3"},
+                                                    {"BLIXARD_QEMU", "/usr/bin/qemu-system-x86_64"},
+                                                    {"BLIXARD_SOMETHING_ELSE", "1"}}));
+  ASSERT_TRUE(r) << r.error().message;
+  EXPECT_EQ(r->config.vcpus, 3u);
+  EXPECT_EQ(r->warnings,
+            (strings{"the variable BLIXARD_MEMROY is not known and was ignored: did you mean "
+                     "BLIXARD_MEMORY?",
+                     "the variable BLIXARD_SOMETHING_ELSE is not known and was ignored"}));
 }
 
 TEST(config, every_setting_stands_in_the_help_and_has_its_three_names) {
