@@ -180,6 +180,7 @@ struct persist_request {
   std::optional<snapshot> snap;
   std::vector<entry> entries;
   std::optional<hard_state> hard;
+  std::uint64_t asked_ns = 0;  // monotonic; 0: not known
 };
 /// Entries up to `through` are covered by a durable snapshot and may go.
 struct compact_request {

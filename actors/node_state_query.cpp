@@ -89,6 +89,38 @@ void node_state::complete_header(pb::Answer& a) const {
   a.set_term(facts_.flags->term().value());
 }
 
+namespace {
+
+void show_progress(const raft::peer_status& p, pb::MemberStatus& m) {
+  m.set_match_index(p.match.value());
+  m.set_rank(p.rank);
+  m.set_progress(std::string(raft::to_string(p.state)));
+  m.set_inflight(p.inflight);
+  m.set_inflight_bytes(p.inflight_bytes);
+  m.set_window_messages(p.window_messages);
+  m.set_window_bytes(p.window_bytes);
+}
+
+std::string role_in(const raft_view& view, node_id id) {
+  if (!view.conf.contains(id)) return "none";
+  if (id == view.leader) return "leader";
+  return view.conf.is_voter(id) ? "follower" : "learner";
+}
+
+}  // namespace
+
+void node_state::show_member(const raft_view& view, pb::MemberStatus& m) const {
+  const node_id id{m.id()};
+  m.set_role(role_in(view, id));
+  bool recovering = id == facts_.self && view.recovering;
+  for (const auto& p : view.peers) {
+    if (p.id != id) continue;
+    show_progress(p, m);
+    recovering = recovering || p.recovering;
+  }
+  if (recovering) m.set_state("recovering");
+}
+
 void node_state::cluster_status(const origin& from, const pb::Query& q) {
   auto a = std::make_shared<pb::Answer>();
   machine_.answer(q, *a);
@@ -99,20 +131,7 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
   if (view) {
     status.set_leader(view->leader.value());
     status.set_term(view->term.value());
-    for (auto& m : *status.mutable_members()) {
-      const node_id id{m.id()};
-      m.set_role(!view->conf.contains(id)  ? "none"
-                 : id == view->leader      ? "leader"
-                 : view->conf.is_voter(id) ? "follower"
-                                           : "learner");
-      bool recovering = id == facts_.self && view->recovering;
-      for (const auto& p : view->peers) {
-        if (p.id != id) continue;
-        m.set_match_index(p.match.value());
-        recovering = recovering || p.recovering;
-      }
-      if (recovering) m.set_state("recovering");
-    }
+    for (auto& m : *status.mutable_members()) show_member(*view, m);
   }
   status.set_commit_index(facts_.flags->raft().commit.value());
   status.set_applied_index(machine_.applied_index().value());

@@ -83,8 +83,9 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
       snapshot_rate_(options_.snapshot_rate),
       metrics_(*facts.registry),
-      lag_(*facts.registry) {
+      peers_(*facts.registry) {
   metrics_.recovering.set(core_.recovering());
+  metrics_.rank.set(core_config.election_rank);
   for (const auto& e : disk.entries) log_bytes_.appended(e.index, e.data.size());
   if (auto in = std::exchange(options_.incoming, std::nullopt)) {
     spdlog::info("{} of {} bytes of the snapshot at {} are here already", in->received,
@@ -336,6 +337,7 @@ void raft_driver::persist(raft::output& out) {
   for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
   request.entries = std::move(out.entries);
   request.hard = out.hard ? out.hard : late_hard_;
+  request.asked_ns = net::monotonic_ns();
   late_hard_.reset();
   send(to_.wal, std::move(request));
 }
@@ -473,7 +475,7 @@ void raft_driver::role_changed() {
     waiting_grants_.clear();
     snapshots_out_.clear();
     active_ns_.clear();
-    lag_.clear();
+    peers_.clear();
   }
   known_role_ = role;
   if (core_.lead() == known_leader_ && core_.current_term() == known_term_) return;
@@ -507,6 +509,16 @@ void raft_driver::publish() {
   metrics_.set(now_true, pending_.size());
 }
 
+void raft_driver::show_peer(const raft::peer_status& p) {
+  using metrics::metric;
+  const auto last = last_.value();
+  peers_.of(p.id).set(last - std::min(last, p.match.value()));
+  peers_.of(p.id, metric::raft_window_messages).set(p.window_messages);
+  peers_.of(p.id, metric::raft_window_bytes).set(p.window_bytes);
+  peers_.of(p.id, metric::raft_inflight_messages).set(p.inflight);
+  peers_.of(p.id, metric::raft_inflight_bytes).set(p.inflight_bytes);
+}
+
 void raft_driver::publish_view() {
   auto view = std::make_shared<raft_view>();
   view->leader = core_.lead();
@@ -516,13 +528,12 @@ void raft_driver::publish_view() {
   view->recovering = core_.recovering();
   if (core_.is_leader()) {
     view->peers = core_.status().peers;
-    const auto last = last_.value();
     for (const auto& p : view->peers) {
       if (p.id == core_.id()) continue;
       if (p.recent_active) active_ns_[p.id] = now();
-      lag_.of(p.id).set(last - std::min(last, p.match.value()));
+      show_peer(p);
     }
-    lag_.end_round();  // the series of a member that was removed ends
+    peers_.end_round();  // the series of a member that was removed end
   }
   facts_.raft.store(std::move(view));
 }

@@ -105,6 +105,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void role_changed();
   void publish();
   void publish_view();
+  void show_peer(const raft::peer_status& p);
   void fail_pending(log_index from, const error& why);
   void answer(const origin& to, const error& e);
   void answer_done(const origin& to);
@@ -214,7 +215,7 @@ class raft_driver final : public hosted<raft_actor::base> {
 
   published_raft published_;
   raft_metrics metrics_;
-  metrics::peer_gauges lag_;  // while this node leads
+  metrics::peer_gauges peers_;  // while this node leads
 };
 
 }  // namespace blixard::actors

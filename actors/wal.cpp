@@ -27,7 +27,11 @@ wal::wal(caf::actor_config& config, host* where, const links& to, shared_facts& 
       syncs_(facts.registry->counter<metric::wal_syncs>()),
       records_(facts.registry->counter<metric::wal_records>()),
       bytes_(facts.registry->counter<metric::wal_bytes>()),
-      segments_(facts.registry->gauge<metric::wal_segments>()) {}
+      segments_(facts.registry->gauge<metric::wal_segments>()),
+      waited_binding_(facts.registry->bind<metric::wal_sync_waits>([this] {
+        return static_cast<double>(waited_.load(std::memory_order_relaxed)) /
+               static_cast<double>(storage::sync_waits::one);
+      })) {}
 
 wal::behavior_type wal::make_behavior() {
   return {
@@ -89,6 +93,7 @@ void wal::write_and_sync() {
   }
   if (must_sync && !check(disk_->sync())) return;
   const auto now = net::monotonic_ns();
+  if (must_sync) count_waits(started, now);
   const auto took = now - started;
   const auto last = pending_.back().seq;
   pending_.clear();
@@ -115,6 +120,14 @@ void wal::wait_for_space() {
   }
   sync_queued_ = true;
   delayed_send(this, std::chrono::milliseconds(200), sync_atom::value);
+}
+
+void wal::count_waits(std::uint64_t started_ns, std::uint64_t ended_ns) {
+  std::uint64_t sum = 0;
+  for (const auto& p : pending_)
+    sum += p.entries.size() * (p.asked_ns == 0 ? storage::sync_waits::one : waits_.of(p.asked_ns));
+  waited_.fetch_add(sum, std::memory_order_relaxed);
+  waits_.synced(started_ns, ended_ns);
 }
 
 void wal::account(std::uint64_t sync_ns, std::size_t entries) {

@@ -3,6 +3,7 @@
 // message to itself queues behind it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "actors/links.hpp"
 #include "metrics/registry.hpp"
 #include "runtime/storage/store.hpp"
+#include "runtime/storage/sync_waits.hpp"
 
 namespace blixard::actors {
 
@@ -37,6 +39,7 @@ class wal final : public hosted<wal_actor::base> {
   void forget_damage();
   void wait_for_space();
   [[nodiscard]] bool check(const storage::result<void>& r);
+  void count_waits(std::uint64_t started_ns, std::uint64_t ended_ns);
   void account(std::uint64_t sync_ns, std::size_t entries);
 
   const links& to_;
@@ -56,6 +59,9 @@ class wal final : public hosted<wal_actor::base> {
   metrics::counter records_;
   metrics::counter bytes_;
   metrics::gauge segments_;
+  storage::sync_waits waits_;
+  std::atomic<std::uint64_t> waited_{0};  // sync_waits::one; writer: this actor; relaxed: a metric
+  metrics::registry::binding waited_binding_;
 };
 
 }  // namespace blixard::actors

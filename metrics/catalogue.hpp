@@ -99,6 +99,11 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_commit_duration, "blixard_raft_commit_duration_seconds", durations, none, "From accepting a proposal to knowing that it is committed, on the leader.") \
   X(raft_heartbeat_gap, "blixard_raft_heartbeat_gap_seconds", durations, none, "Time between messages from the leader, on a follower.") \
   X(raft_follower_lag, "blixard_raft_follower_lag_entries", gauge, peer, "Entries that a peer's durable log is behind the leader's, on the leader.") \
+  X(raft_window_messages, "blixard_raft_window_messages", gauge, peer, "Appends that may be on their way to a peer, on the leader; 0 for no limit.") \
+  X(raft_window_bytes, "blixard_raft_window_bytes", gauge, peer, "Payload bytes that may be on their way to a peer, on the leader; 0 for no limit.") \
+  X(raft_inflight_messages, "blixard_raft_inflight_messages", gauge, peer, "Appends on their way to a peer and not acknowledged, on the leader.") \
+  X(raft_inflight_bytes, "blixard_raft_inflight_bytes", gauge, peer, "Payload bytes on their way to a peer and not acknowledged, on the leader.") \
+  X(raft_election_rank, "blixard_raft_election_rank", gauge, none, "Election rank of this node: 0 campaigns first.") \
   X(raft_reads, "blixard_raft_reads_total", counter, read, "Reads answered by this node, by how they were made safe.") \
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \
   X(raft_snapshot_bytes, "blixard_raft_snapshot_sent_bytes_total", counter, none, "Bytes of snapshots sent to peers, repetitions included.") \
@@ -112,6 +117,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   /* --- wal: written by the WAL's thread */ \
   X(wal_fsync_duration, "blixard_wal_fsync_duration_seconds", durations, none, "Duration of one fdatasync of the write-ahead log.") \
   X(wal_sync_entries, "blixard_wal_sync_entries", sizes, none, "Entries made durable by one sync.") \
+  X(wal_sync_waits, "blixard_wal_sync_waits_total", counter, none, "Syncs that entries waited for, summed over entries: the one that carries an entry, and what was left of the one that ran when it came. By blixard_wal_records_total: per entry.") \
   X(wal_syncs, "blixard_wal_syncs_total", counter, none, "Syncs of the write-ahead log.") \
   X(wal_records, "blixard_wal_records_total", counter, none, "Records written to the write-ahead log.") \
   X(wal_bytes, "blixard_wal_written_bytes_total", counter, none, "Bytes written to the write-ahead log.") \
@@ -223,6 +229,14 @@ inline constexpr std::size_t metric_count = std::size(catalogue);
 [[nodiscard]] constexpr const metric_info& info(metric m) noexcept {
   return catalogue[static_cast<std::size_t>(m)];
 }
+/// Where a metric with one series per peer stands among those.
+[[nodiscard]] constexpr std::size_t peer_place(metric m) noexcept {
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(m); ++i)
+    place += catalogue[i].label == label::peer ? 1 : 0;
+  return place;
+}
+inline constexpr std::size_t peer_metric_count = peer_place(static_cast<metric>(metric_count));
 [[nodiscard]] constexpr const label_info& info(label l) noexcept {
   return labels[static_cast<std::size_t>(l)];
 }

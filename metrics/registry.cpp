@@ -86,9 +86,9 @@ struct alignas(cache_line_bytes) cell_line {
 struct alignas(cache_line_bytes) gauge_line {
   std::array<std::atomic<double>, words_per_line> values{};
 };
-struct alignas(cache_line_bytes) peer_gauge {
+struct alignas(cache_line_bytes) peer_slot {
   std::atomic<std::uint64_t> id{0};  // 0: free
-  std::atomic<double> value{0};
+  std::array<std::atomic<double>, peer_metric_count> values{};
 };
 
 prometheus::MetricType type_of(kind k) noexcept {
@@ -171,12 +171,12 @@ struct registry::impl {
                                             : static_cast<double>(sum(place));
   }
   void fill(prometheus::ClientMetric::Histogram& out, std::size_t m, std::size_t series) const;
-  void fill_peers(prometheus::MetricFamily& out) const;
+  void fill_peers(prometheus::MetricFamily& out, std::size_t which) const;
   void fill(prometheus::MetricFamily& out, std::size_t m) const;
 
   std::vector<cell_line> lines;    // slots x slot_cells
   std::vector<gauge_line> gauges;  // plan.gauges
-  std::array<peer_gauge, peers_max> peers;
+  std::array<peer_slot, peers_max> peers;
   std::atomic<double> unexposed{0};  // what peers beyond peers_max set
   std::vector<prometheus::MetricFamily> skeleton;
 
@@ -204,10 +204,10 @@ void registry::impl::fill(prometheus::ClientMetric::Histogram& out, std::size_t 
   out.sample_sum = static_cast<double>(sum(place + out.bucket.size())) / per_unit;
 }
 
-void registry::impl::fill_peers(prometheus::MetricFamily& out) const {
+void registry::impl::fill_peers(prometheus::MetricFamily& out, std::size_t which) const {
   for (const auto& peer : peers) {
     const auto id = peer.id.load(std::memory_order_acquire);
-    const double value = peer.value.load(std::memory_order_acquire);
+    const double value = peer.values[which].load(std::memory_order_acquire);
     // The place went to another peer meanwhile: neither is shown this time.
     if (id == 0 || peer.id.load(std::memory_order_relaxed) != id) continue;
     prometheus::ClientMetric series;
@@ -219,7 +219,7 @@ void registry::impl::fill_peers(prometheus::MetricFamily& out) const {
 
 void registry::impl::fill(prometheus::MetricFamily& out, std::size_t m) const {
   if (catalogue[m].label == label::peer) {
-    fill_peers(out);
+    fill_peers(out, peer_place(static_cast<metric>(m)));
     return;
   }
   for (std::size_t i = 0; i < out.metric.size(); ++i) {
@@ -279,20 +279,21 @@ metrics::histogram registry::make_histogram(std::size_t series) noexcept {
   return {impl_->first_cell(place_of(series, m)), slot_cells, &buckets_of(catalogue[m].kind)};
 }
 
-metrics::gauge registry::add_peer(node_id peer) {
+metrics::gauge registry::add_peer(node_id peer, metric which) {
   CHECK(peer);
   impl_->note_handle();
-  peer_gauge* free = nullptr;
+  const auto place = peer_place(which);
+  peer_slot* free = nullptr;
   for (auto& slot : impl_->peers) {
     const auto id = slot.id.load(std::memory_order_relaxed);
-    if (id == peer.value()) return metrics::gauge(&slot.value);
+    if (id == peer.value()) return metrics::gauge(&slot.values[place]);
     if (id == 0 && free == nullptr) free = &slot;
   }
   if (free == nullptr) return metrics::gauge(&impl_->unexposed);
-  free->value.store(0, std::memory_order_relaxed);
+  for (auto& v : free->values) v.store(0, std::memory_order_relaxed);
   // release: whoever sees the id sees the 0.
   free->id.store(peer.value(), std::memory_order_release);
-  return metrics::gauge(&free->value);
+  return metrics::gauge(&free->values[place]);
 }
 
 void registry::remove_peer(node_id peer) {

@@ -70,11 +70,12 @@ class registry final : public prometheus::Collectable {
     return histogram_at<M>(static_cast<std::size_t>(value));
   }
 
-  // --- per peer (raft_follower_lag); called at membership changes, by one thread at a time
+  // --- per peer (the metrics with label::peer); called at membership changes, by one thread at a
+  // time
 
-  /// The gauge of a peer; made, at 0, if it is not there. Beyond peers_max, one that is not
-  /// exposed.
-  metrics::gauge add_peer(node_id peer);
+  /// A gauge of a peer; all of the peer's are made, at 0, if they are not there. Beyond peers_max,
+  /// one that is not exposed.
+  metrics::gauge add_peer(node_id peer, metric which = metric::raft_follower_lag);
   /// The series ends. Handles of the peer must not be used any more: its place may go to another.
   void remove_peer(node_id peer);
   /// Ends all series of peers (this node stepped down: it knows nobody's lag any more).

@@ -125,6 +125,10 @@ raft::status core::status() const {
     peer.next = p.id == config_.id ? log_.last().next() : p.next;
     peer.paused = p.paused();
     peer.inflight = static_cast<std::uint32_t>(p.window.count());
+    peer.inflight_bytes = p.window.bytes();
+    peer.window_messages = p.window.allowed().messages;
+    peer.window_bytes = p.window.allowed().bytes;
+    peer.rank = p.id == config_.id ? config_.election_rank : p.rank;
     peer.pending_snapshot = p.pending_snapshot;
     peer.recent_active = p.recent_active || p.id == config_.id;
     peer.learner = p.learner;

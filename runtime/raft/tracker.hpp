@@ -32,6 +32,8 @@ class inflights {
            (limits_.bytes != 0 && bytes_ >= limits_.bytes);
   }
   [[nodiscard]] std::size_t count() const noexcept { return sent_.size(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] limits allowed() const noexcept { return limits_; }
   void add(log_index last, std::uint64_t bytes, std::uint64_t now);
   /// All up to `match` have arrived. Returns when the newest of them was sent (0: there was none).
   std::uint64_t free_to(log_index match);

@@ -153,6 +153,10 @@ struct peer_status {
   log_index next;   // the next entry to send
   bool paused = false;
   std::uint32_t inflight = 0;  // unacknowledged appends
+  std::uint64_t inflight_bytes = 0;
+  std::uint64_t window_messages = 0;  // what may be unacknowledged; 0: no limit
+  std::uint64_t window_bytes = 0;
+  std::uint32_t rank = 0;      // election rank, as it says
   log_index pending_snapshot;  // 0: none
   bool recent_active = false;  // answered in this check_quorum interval
   bool learner = false;

@@ -155,7 +155,13 @@ json status_json(const pb::ClusterStatus& s) {
                      {"match_index", m.match_index()},
                      {"version", m.version()},
                      {"quality", m.quality()},
-                     {"rtt_us", m.rtt_us()}});
+                     {"rtt_us", m.rtt_us()},
+                     {"rank", m.rank()},
+                     {"progress", m.progress()},
+                     {"inflight", m.inflight()},
+                     {"window_messages", m.window_messages()},
+                     {"window_bytes", m.window_bytes()},
+                     {"inflight_bytes", m.inflight_bytes()}});
   json out{{"cluster_id", hex(s.cluster_id())},
            {"leader", s.leader()},
            {"term", s.term()},

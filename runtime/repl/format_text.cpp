@@ -227,10 +227,13 @@ std::string status_text(const pb::ClusterStatus& s) {
   head.add("commit", std::to_string(s.commit_index()));
   head.add("applied", std::to_string(s.applied_index()));
   if (s.has_summary()) add_summary(s.summary(), head);
-  text_table table({">ID", "ADDRESS", "ROLE", "STATE", ">MATCH", "LINK", ">RTT", "VERSION"});
+  text_table table(
+      {">ID", "ADDRESS", "ROLE", "STATE", ">MATCH", ">WINDOW", "LINK", ">RTT", "VERSION"});
   for (const auto& m : s.members())
     table.add({std::to_string(m.id()), m.address(), m.role(), m.state(),
                dash_if(m.match_index() == 0, std::to_string(m.match_index())),
+               dash_if(m.window_messages() == 0 || m.role() == "leader",
+                       std::to_string(m.inflight()) + "/" + std::to_string(m.window_messages())),
                dash_if(m.quality().empty(), m.quality()),
                dash_if(m.rtt_us() == 0, format_duration_ns(std::uint64_t{m.rtt_us()} * 1000)),
                m.version()});

@@ -38,6 +38,7 @@ constexpr std::array applied = {name{"blixard_state_applied_entries_total"}};
 constexpr std::array compactions = {name{"blixard_raft_payload_copies_total"}};
 constexpr std::array written = {name{"blixard_wal_records_total"}};
 constexpr std::array syncs = {name{"blixard_wal_syncs_total"}};
+constexpr std::array sync_waits = {name{"blixard_wal_sync_waits_total"}};
 constexpr std::array waits = {name{"blixard_raft_persist_waits_total"}};
 constexpr std::array rounds = {name{"blixard_raft_read_rounds_total"}};
 constexpr std::array index_reads = {name{"blixard_raft_reads_total{kind=\"read_index\"}"}};
@@ -77,6 +78,7 @@ constexpr std::array rows = {
     hotpath_row{"raft", "encodes here per entry (a client's: 0)", encodes, applied},
     hotpath_row{"raft", "payloads moved out of sparse reads per entry", compactions, written},
     hotpath_row{"raft", "entries per sync", written, syncs},
+    hotpath_row{"raft", "syncs waited for per entry", sync_waits, written},
     hotpath_row{"raft", "outputs held for the disk", waits, {}},
     hotpath_row{"raft", "reads per quorum round", index_reads, rounds},
     hotpath_row{"caches", "lookups", lookups, {}},

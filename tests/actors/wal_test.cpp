@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/net/loop.hpp"
 #include "runtime/storage/sim_disk.hpp"
 #include "tests/actors/stubs.hpp"
 
@@ -29,8 +30,8 @@ struct wal_node : surroundings {
     dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler()).advance_time(time);
     run();
   }
-  void persist(std::uint64_t seq, std::uint64_t index) {
-    persist_request p{.seq = persist_seq{seq}};
+  void persist(std::uint64_t seq, std::uint64_t index, std::uint64_t asked_ns = 0) {
+    persist_request p{.seq = persist_seq{seq}, .asked_ns = asked_ns};
     p.entries.push_back(make_entry(index));
     p.hard = hard_state{term{1}, node_id{1}, log_index{}};
     caf::anon_send(to.wal, std::move(p));
@@ -43,6 +44,24 @@ TEST(wal_actor, requests_that_queued_up_share_one_sync_and_are_acknowledged_toge
   n.run();
   ASSERT_EQ(n.seen.acknowledged.size(), 1u);
   EXPECT_EQ(n.seen.acknowledged.front().seq, persist_seq{50});
+}
+
+TEST(wal_actor, counts_the_syncs_that_each_entry_waits_for) {
+  wal_node n;
+  const auto waits = [&] {
+    const auto text = n.facts.registry->text("blixard_wal_sync_waits_total");
+    return std::stod(text.substr(text.rfind(' ')));
+  };
+  n.persist(1, 1, net::monotonic_ns());
+  n.run();
+  EXPECT_EQ(waits(), 1);
+  n.persist(2, 2, net::monotonic_ns());
+  n.persist(3, 3, net::monotonic_ns());
+  n.run();
+  EXPECT_EQ(waits(), 3) << "no sync was running";
+  n.persist(4, 4, 1);  // before the last sync, which did not take it
+  n.run();
+  EXPECT_EQ(waits(), 5);
 }
 
 TEST(wal_actor, a_full_disk_is_waited_for_and_nothing_is_acknowledged_meanwhile) {

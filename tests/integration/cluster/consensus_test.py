@@ -3,11 +3,12 @@
 killed.
 """
 import pathlib
+import re
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, ctl, eventually, fetch, main  # noqa: E402
+from harness import Case, ctl, eventually, fetch, main, run  # noqa: E402
 from workload import Workload  # noqa: E402
 
 FAILOVER_SECONDS = 2  # from the death of a leader to the first write through another node
@@ -209,6 +210,46 @@ class Consensus(Case):
         self.assertEqual(fetch(last.metrics, "/livez")[0], 200)
         others[0].start()
         eventually("it is ready with a quorum", last.is_ready)
+
+    def sum_of(self, node, name):
+        text = fetch(node.metrics, "/metrics")[1]
+        return sum(float(v) for v in re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.M))
+
+    def waits_per_entry(self, node, work):
+        """Syncs that an entry waited for, on average over the entries that `work` writes."""
+        names = [f"blixard_wal_{n}_total" for n in ("sync_waits", "records")]
+        before = [self.sum_of(node, n) for n in names]
+        work()
+        waits, entries = (self.sum_of(node, n) - b for n, b in zip(names, before))
+        self.assertGreaterEqual(entries, 20)
+        return waits / entries
+
+    def test_an_entry_waits_for_one_sync_on_idle_disks(self):
+        cluster = self.cluster(3)
+        leader = cluster.leader()
+
+        def one_by_one():
+            for i in range(20):
+                leader.ok("kv", "put", f"k{i}", "v")
+
+        self.assertEqual(round(self.waits_per_entry(leader, one_by_one), 1), 1.0)
+
+    def test_what_is_on_its_way_to_each_follower_is_shown(self):
+        cluster = self.cluster(3)
+        leader = cluster.leader()
+        code, out, err = run("bench", "kv", "--connect", leader.address, "--clients", "16",
+                             "--seconds", "1", "-o", "json")
+        self.assertEqual(code, 0, out + err)
+        for node in leader.ok("cluster", "status")["nodes"]:
+            if node["id"] == leader.number:
+                continue
+            self.assertEqual(node["progress"], "replicate")
+            self.assertEqual(node["rank"], 0)
+            self.assertGreater(node["window_messages"], 0)
+            self.assertGreater(node["window_bytes"], 0)
+        self.assertGreater(self.sum_of(leader, "blixard_raft_window_bytes"), 0)
+        followers = [n for n in cluster if n is not leader]
+        self.assertEqual(self.sum_of(followers[0], "blixard_raft_window_bytes"), 0)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,16 @@ TEST(registry, peers_come_and_go_with_the_membership) {
   EXPECT_EQ(r.text("follower_lag"), "");
 }
 
+TEST(registry, a_peer_has_one_series_of_each_metric_that_is_per_peer) {
+  registry r("test");
+  peer_gauges gauges(r);
+  gauges.of(node_id{2}).set(7U);
+  gauges.of(node_id{2}, metric::raft_window_bytes).set(8U);
+  EXPECT_EQ(sample(r, "blixard_raft_follower_lag_entries", "2"), 7);
+  EXPECT_EQ(sample(r, "blixard_raft_window_bytes", "2"), 8);
+  EXPECT_EQ(sample(r, "blixard_raft_inflight_messages", "2"), 0);
+}
+
 TEST(registry, peers_beyond_the_limit_are_not_exposed_and_harm_nobody) {
   registry r("test");
   for (std::uint64_t id = 1; id <= peers_max; ++id) r.add_peer(node_id{id}).set(id);
@@ -163,7 +173,7 @@ TEST(peer_gauges, a_peer_is_resolved_once_and_its_series_ends_with_the_round_tha
     for (std::uint64_t id = 2; id <= 5; ++id) lag.of(node_id{id}).set(100 * round + id);
     lag.end_round();
   }
-  EXPECT_EQ(sample(r, "blixard_metrics_handles_total"), resolved + 4);
+  EXPECT_EQ(sample(r, "blixard_metrics_handles_total"), resolved + 4 * peer_metric_count);
   EXPECT_EQ(sample(r, "blixard_raft_follower_lag_entries", "3"), 9903);
   for (const std::uint64_t id : {5, 2, 4}) lag.of(node_id{id}).set(1U);  // 3 was removed
   lag.end_round();
