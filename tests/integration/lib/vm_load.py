@@ -38,9 +38,10 @@ NOTHING_DONE = {"no_leader", "unavailable", "overloaded", "not_leader", "disk_fu
 class VmLoad:
     """Runs from construction to `stop`."""
 
-    def __init__(self, nodes, command, clients, vms_per_client):
+    def __init__(self, nodes, create, clients, vms_per_client):
+        """`create`: the flags that every VM is created with."""
         nodes = list(nodes)
-        self.command, self.expected = command, {}
+        self.create, self.expected = create, {}
         self.done, self.complaints, self.retries = collections.Counter(), [], 0
         self.stopping = threading.Event()
         self.sessions, self.threads = [], []
@@ -70,7 +71,7 @@ class VmLoad:
         verb, *flags = verb.split()
         words = ["vm", verb, name, *flags]
         if verb == "create":
-            words += ["--memory", "16M", "--command", self.command, "--backoff", "1"]
+            words += [*self.create, "--backoff", "1"]
             if dice.random() < 0.25:
                 words += ["--node", str(dice.randint(1, 3))]
         answer = self._settle(number, sequence, words)

@@ -1,8 +1,9 @@
 """Looks at /proc all the time for VMs that live twice.
 
-A VM of the process backend is found by its working directory, which names the node and the VM
-(`node2/vms/17/work`), whoever started it and whatever the cluster believes. Its processes are one
-session, led by the process that the node reports. Its command
+A VM is found by its working directory, which names the node and the VM (`node2/vms/17/work`; a
+guest of QEMU has `node2/vms/17`, as its guard has, and is told by its name), whoever started it and
+whatever the cluster believes. Its processes are one session, led by the process that the node
+reports. The command of a VM of the process backend
 (`lone_command`) is one process that holds a lock for as long as it lives: what happens between
 two looks is seen by the next run, which finds the lock taken and says so in `overlaps.txt`.
 """
@@ -36,7 +37,7 @@ class VmWatch:
 
     def __init__(self, folder):
         self.folder, self.looks, self.most, self.seen = folder, 0, 0, set()
-        self.where = re.compile(re.escape(str(folder)) + r"/node(\d+)/vms/(\d+)/work")
+        self.where = re.compile(re.escape(str(folder)) + r"/node(\d+)/vms/(\d+)(/work)?")
         self.twice = []
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -50,12 +51,18 @@ class VmWatch:
                 continue
             try:
                 match = self.where.fullmatch(os.readlink(f"/proc/{entry}/cwd"))
+                if match and not match[3] and not self._is_qemu(entry):
+                    match = None
                 leader = match and os.getsid(int(entry))
             except OSError:  # it ended, or has: a zombie has no working directory
                 continue
             if match:
                 found[int(match[2])].add((int(match[1]), leader))
         return {vm: sorted(runs) for vm, runs in found.items()}
+
+    @staticmethod
+    def _is_qemu(pid):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("qemu-system")
 
     def _run(self):
         while not self.stopping.wait(LOOK_SECONDS):
