@@ -14,6 +14,14 @@ using metrics::metric;
 namespace {
 // How old the durable commit hint may be while entries come in: it bounds what a torn tail may be.
 constexpr std::uint64_t hint_every_ns = 500'000'000;
+// Housekeeping writes the mark of what is durable anew: two writes, for which one sync in several
+// is enough under load. The last one of a burst is made up for a little later.
+constexpr std::chrono::milliseconds housekeeping_every{2};
+constexpr std::chrono::milliseconds housekeeping_late{10};
+
+constexpr std::uint64_t to_ns(std::chrono::nanoseconds d) {
+  return static_cast<std::uint64_t>(d.count());
+}
 }  // namespace
 
 wal::wal(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
@@ -67,6 +75,10 @@ bool wal::check(const storage::result<void>& r) {
 
 void wal::write_and_sync() {
   sync_queued_ = false;
+  if (pending_.empty()) {
+    housekeeping_queued_ = false;
+    return keep_house(net::monotonic_ns());
+  }
   batches_.clear();
   std::size_t entries = 0;
   bool must_sync = false;
@@ -105,8 +117,18 @@ void wal::write_and_sync() {
     if (!check(disk_->flush_hint())) return;
     hint_flushed_ns_ = now;
   }
-  // The next segment is made ready in slices while nothing waits; raft has been told already.
-  // Without space for it the next write says so.
+  keep_house(now);
+}
+
+// The next segment is made ready in slices, and the mark is written; raft has been told already.
+// Without space for it the next write says so.
+void wal::keep_house(std::uint64_t now) {
+  if (now - housekept_ns_ < to_ns(housekeeping_every)) {
+    if (!std::exchange(housekeeping_queued_, true))
+      delayed_send(this, housekeeping_late, sync_atom::value);
+    return;
+  }
+  housekept_ns_ = now;
   if (auto more = disk_->prepare(); !more && more.error().code != storage::storage_errc::no_space)
     (void)check(tl::make_unexpected(more.error()));
 }

@@ -38,6 +38,7 @@ class wal final : public hosted<wal_actor::base> {
   void compact(const compact_request& request);
   void forget_damage();
   void wait_for_space();
+  void keep_house(std::uint64_t now);
   [[nodiscard]] bool check(const storage::result<void>& r);
   void count_waits(std::uint64_t started_ns, std::uint64_t ended_ns);
   void account(std::uint64_t sync_ns, std::size_t entries);
@@ -51,6 +52,8 @@ class wal final : public hosted<wal_actor::base> {
   bool sync_queued_ = false;
   bool full_ = false;
   std::uint64_t hint_flushed_ns_ = 0;
+  std::uint64_t housekept_ns_ = 0;
+  bool housekeeping_queued_ = false;
   std::uint64_t written_bytes_ = 0;
   std::uint64_t written_entries_ = 0;
   metrics::histogram sync_duration_;

@@ -31,6 +31,11 @@ namespace blixard::state {
 
 /// `Order` gives: `key_type` (owned, what inner nodes keep), `key_of(item)` and
 /// `compare(probe, key or item's key)` as a three-way ordering for every probe type used.
+///
+/// Where the key of an item lies behind a pointer, every step of a binary search in a leaf is a
+/// cache miss. Then `Order` may also give `print_of(probe)`, a number that equal keys share, and
+/// `print(item)`, the same from the item itself: a leaf is searched by it first, and only an item
+/// with that number is looked at.
 template <class Item, class Order>
 class cow_tree {
   static constexpr std::size_t fanout = 32;
@@ -162,6 +167,13 @@ class cow_tree {
   };
   template <class Probe>
   static place position(const leaf_node& n, const Probe& key) {
+    if constexpr (requires { Order::print_of(key); }) {
+      const auto print = Order::print_of(key);
+      for (std::size_t i = 0; i < n.count; ++i)
+        if (Order::print(n.items[i]) == print &&
+            Order::compare(key, Order::key_of(n.items[i])) == 0)
+          return {i, true};
+    }
     std::size_t lo = 0;
     std::size_t hi = n.count;
     while (lo < hi) {

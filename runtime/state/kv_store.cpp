@@ -48,16 +48,16 @@ void kv_item::release() const noexcept {
 }
 
 void kv_store::put(std::string_view key, const slice& value, std::uint64_t version) {
-  auto item = kv_item::make(key, value, version);
-  sum_ += item->hash();
-  ref<const kv_item> old;
-  if (!tree_.put(std::move(item), &old)) sum_ -= old->hash();
+  kv_slot slot{kv_item::make(key, value, version)};
+  sum_ += slot.item->hash();
+  kv_slot old;
+  if (!tree_.put(std::move(slot), &old)) sum_ -= old.item->hash();
 }
 
 bool kv_store::erase(std::string_view key) {
-  ref<const kv_item> old;
+  kv_slot old;
   if (!tree_.erase(key, &old)) return false;
-  sum_ -= old->hash();
+  sum_ -= old.item->hash();
   return true;
 }
 

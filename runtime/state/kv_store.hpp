@@ -7,9 +7,12 @@
 
 #include <atomic>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "messages/buffer.hpp"
 #include "messages/ids.hpp"
@@ -55,22 +58,39 @@ class kv_item {
   slice shared_;
 };
 
+/// Where the tree keeps an item: with a hash of its key, so that a search need not follow the
+/// pointers of the items that it passes.
+struct kv_slot {
+  kv_slot() = default;
+  explicit kv_slot(ref<const kv_item> i) noexcept
+      : item(std::move(i)), print(std::hash<std::string_view>{}(item->key())) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): whoever walks the tree sees items
+  operator const ref<const kv_item>&() const noexcept { return item; }
+
+  ref<const kv_item> item;
+  std::size_t print = 0;
+};
+
 struct kv_order {
   using key_type = std::string;
-  static std::string_view key_of(const ref<const kv_item>& i) noexcept { return i->key(); }
+  static std::string_view key_of(const kv_slot& s) noexcept { return s.item->key(); }
   static std::strong_ordering compare(std::string_view a, std::string_view b) noexcept {
     return a.compare(b) <=> 0;  // as unsigned bytes
   }
+  static std::size_t print_of(std::string_view key) noexcept {
+    return std::hash<std::string_view>{}(key);
+  }
+  static std::size_t print(const kv_slot& s) noexcept { return s.print; }
 };
 
-using kv_tree = cow_tree<ref<const kv_item>, kv_order>;
+using kv_tree = cow_tree<kv_slot, kv_order>;
 
 class kv_store {
  public:
   /// The item, or null. Good until the key is written again.
   [[nodiscard]] const kv_item* find(std::string_view key) const {
     const auto* i = tree_.find(key);
-    return i == nullptr ? nullptr : i->get();
+    return i == nullptr ? nullptr : i->item.get();
   }
   void put(std::string_view key, const slice& value, std::uint64_t version);
   /// False if there is no such key.
