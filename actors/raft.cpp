@@ -78,6 +78,8 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       handed_(applied),
       applied_(applied),
       snapshot_index_(disk.snapshot ? disk.snapshot->index : log_index{}),
+      sendable_snapshot_(snapshot_index_),
+      snapshot_bytes_(disk.snapshot ? disk.snapshot->data.size() : 0),
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
@@ -114,7 +116,9 @@ raft_driver::behavior_type raft_driver::make_behavior() {
   };
 }
 
-std::uint64_t raft_driver::now() const noexcept { return loop_ != nullptr ? loop_->now_ns() : 0; }
+std::uint64_t raft_driver::now() const noexcept {
+  return loop_ != nullptr ? loop_->now_ns() : ticks_ * options_.tick_ns;
+}
 
 void raft_driver::schedule_flush() {
   if (flush_scheduled_) return;
@@ -248,6 +252,7 @@ void raft_driver::on_tick() {
   core_.tick();
   if (core_.is_leader()) leader_contact_ns_ = now();
   pump_snapshots();
+  shorten_log();
   if (++ticks_ % 10 == 0) {
     if (disk_full_) hand_over();
     promote_learners();
@@ -299,7 +304,8 @@ void raft_driver::hand_out(raft::output& out) {
   if (out.snapshot) {
     metrics_.snapshots_installed.add();
     handed_ = std::max(handed_, out.snapshot->index);
-    snapshot_index_ = out.snapshot->index;
+    snapshot_index_ = sendable_snapshot_ = out.snapshot->index;
+    snapshot_bytes_ = out.snapshot->data.size();
     fail_pending(out.snapshot->index, make_error(errc::leadership_lost,
                                                  "leadership was lost before the outcome was known",
                                                  "the command may or may not have been applied"));

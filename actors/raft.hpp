@@ -125,6 +125,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   void receive_chunk(raft::decoded_message& m);
   void answer_chunk(const raft::message& m, const raft::snapshot_chunk& state, bool gap);
   void chunk_answered(const raft::decoded_message& m);
+  [[nodiscard]] raft::status status_with_silent() const;
+  void shorten_log();
   [[nodiscard]] log_index first_to_keep(log_index taken);
   void snapshot_is_stored(snapshot_stored& s);
   void maybe_take_snapshot();
@@ -180,9 +182,13 @@ class raft_driver final : public hosted<raft_actor::base> {
   read_round next_round_;
   std::map<std::uint64_t, read_round> rounds_;  // by context
   std::uint64_t last_context_ = 0;
-  log_index handed_;          // last committed index given to node-state
-  log_index applied_;         // last index that node-state reported
-  log_index snapshot_index_;  // of the newest snapshot
+  log_index handed_;             // last committed index given to node-state
+  log_index applied_;            // last index that node-state reported
+  log_index snapshot_index_;     // of the newest snapshot
+  log_index sendable_snapshot_;  // the newest that the core has
+  std::uint64_t snapshot_bytes_ = 0;
+  bool somebody_needs_snapshot_ = false;  // who answers, and is behind the log and the snapshot
+  std::uint64_t no_snapshot_before_ = 0;  // tick, after one that could not be stored
   std::deque<std::pair<log_index, std::vector<read_request>>> waiting_reads_;  // handed_ >= index
   std::deque<std::pair<log_index, std::vector<lease_request>>>
       waiting_grants_;  // applied_ >= index

@@ -8,6 +8,8 @@
 // is what the receiver has, `notice` says that the chunk did not follow it.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "actors/frames.hpp"
 #include "actors/raft.hpp"
 
@@ -17,6 +19,8 @@ namespace {
 // being brought up. A leader under full load writes a million in ten seconds.
 constexpr raft::log_retention retention{.always = 10'000, .most = 1'000'000};
 constexpr std::uint64_t kept_max_bytes = 256 * limits::MiB;
+// What the log keeps in memory in any case, with a snapshot or without one.
+constexpr std::uint64_t kept_min_bytes = 4 * limits::MiB;
 // A member that has not answered for so long may never be back.
 constexpr std::uint64_t silent_ns = 3'000'000'000;
 }  // namespace
@@ -141,8 +145,9 @@ void raft_driver::receive_chunk(raft::decoded_message& d) {
 
 void raft_driver::maybe_take_snapshot() {
   if (taking_snapshot_) return;
-  const bool due = options_.snapshot_entries != 0 &&
-                   applied_.value() >= snapshot_index_.value() + options_.snapshot_entries;
+  const bool due = somebody_needs_snapshot_ ||
+                   (options_.snapshot_entries != 0 &&
+                    applied_.value() >= snapshot_index_.value() + options_.snapshot_entries);
   if (!due && snapshot_askers_.empty()) return;
   // The configuration that goes with it must be the one at the snapshot's index, which is `handed_`
   // (node-state works in order): wait while a configuration entry is on its way.
@@ -155,8 +160,10 @@ void raft_driver::snapshot_is_stored(snapshot_stored& s) {
   taking_snapshot_ = false;
   auto askers = std::exchange(snapshot_askers_, {});
   if (s.snap.empty()) {
-    // Not stored (disk full): the log is kept, and the next attempt waits for more entries.
+    // Not stored (disk full): the log is kept, and the next attempt waits for more entries, or a
+    // second where somebody needs it.
     snapshot_index_ = applied_;
+    no_snapshot_before_ = ticks_ + 100;
     for (const auto& a : askers)
       answer(a, make_error(errc::disk_full, "the snapshot could not be stored",
                            "free space in the data directory"));
@@ -164,6 +171,8 @@ void raft_driver::snapshot_is_stored(snapshot_stored& s) {
   }
   metrics_.snapshots_taken.add();
   const auto index = s.snap.index;
+  snapshot_bytes_ = s.snap.data.size();
+  sendable_snapshot_ = std::max(sendable_snapshot_, index);
   snapshot_index_ = std::max(snapshot_index_, index);
   core_.set_snapshot(std::make_shared<const snapshot>(std::move(s.snap)));
   const auto first = first_to_keep(index);
@@ -175,14 +184,40 @@ void raft_driver::snapshot_is_stored(snapshot_stored& s) {
   schedule_flush();
 }
 
-log_index raft_driver::first_to_keep(log_index taken) {
-  auto peers = core_.status().peers;
-  // The core forgets at every check of its quorum who has answered; here the last answer counts.
-  for (auto& p : peers) {
+// The core forgets at every check of its quorum who has answered; here the last answer counts.
+raft::status raft_driver::status_with_silent() const {
+  auto s = core_.status();
+  for (auto& p : s.peers) {
     const auto it = active_ns_.find(p.id);
     p.recent_active = p.recent_active || (it != active_ns_.end() && now() - it->second < silent_ns);
   }
-  const auto wanted = raft::first_to_keep(taken, peers, retention);
+  return s;
+}
+
+// The log in memory is for members that are late; a restart reads the one on the disk. So memory
+// does not have to wait for a snapshot: it keeps what members that answer still need, and for those
+// that may come back as many bytes as a snapshot would send them. Who needs more than that gets a
+// snapshot, which is taken then.
+void raft_driver::shorten_log() {
+  const auto s = status_with_silent();
+  const bool somebody_waits = std::ranges::any_of(s.peers, [&](const raft::peer_status& p) {
+    return p.id != core_.id() && p.recent_active && !p.pending_snapshot && p.match.next() < s.first;
+  });
+  somebody_needs_snapshot_ = somebody_waits && sendable_snapshot_.next() < s.first;
+  if (somebody_needs_snapshot_ && ticks_ >= no_snapshot_before_) maybe_take_snapshot();
+  auto first = log_bytes_.reach(kept_max_bytes);
+  if (!somebody_waits) {  // else a snapshot is on its way, and the log goes on where it ends
+    const auto enough = std::clamp(snapshot_bytes_, kept_min_bytes, kept_max_bytes);
+    const auto needed =
+        raft::first_to_keep(applied_, s.peers, {.always = 0, .most = retention.most});
+    first = std::max(first, std::min(log_bytes_.reach(enough), needed));
+  }
+  first = std::min(first, applied_.next());
+  if (first > s.first && core_.compact(first)) log_bytes_.compacted(first);
+}
+
+log_index raft_driver::first_to_keep(log_index taken) {
+  const auto wanted = raft::first_to_keep(taken, status_with_silent().peers, retention);
   return std::min(std::max(wanted, log_bytes_.reach(kept_max_bytes)), taken.next());
 }
 

@@ -132,7 +132,8 @@ slice snapshot_receiver::finish() {
 
 void log_meter::appended(log_index index, std::uint64_t bytes) {
   while (!marks_.empty() && marks_.back().index > index) marks_.pop_back();
-  if (marks_.empty() || index.value() >= marks_.back().index.value() + mark_every)
+  if (marks_.empty() || index.value() >= marks_.back().index.value() + mark_every ||
+      total_ - marks_.back().before >= mark_every_bytes)
     marks_.push_back({index, total_});
   total_ += bytes;
 }

@@ -141,7 +141,8 @@ class log_meter {
     log_index index;
     std::uint64_t before = 0;  // bytes of all entries before it
   };
-  static constexpr std::uint64_t mark_every = 256;  // entries
+  static constexpr std::uint64_t mark_every = 256;                // entries, or
+  static constexpr std::uint64_t mark_every_bytes = 1024 * 1024;  // where that is less
   std::deque<mark> marks_;
   std::uint64_t total_ = 0;
 };

@@ -20,7 +20,8 @@ raft::message message_from(std::uint64_t id, raft::message_type type, term in = 
 struct raft_node : surroundings {
   int exit_code = 0;
 
-  explicit raft_node(std::vector<node_id> voters, std::uint64_t repair = 0) {
+  explicit raft_node(std::vector<node_id> voters, std::uint64_t repair = 0,
+                     std::uint64_t tick_ns = 0) {
     to.router = system.spawn<router_stub>(seen);
     to.wal = system.spawn<wal_stub>(seen);
     to.state = system.spawn<state_stub>(seen);
@@ -37,8 +38,9 @@ struct raft_node : surroundings {
         snapshot{.index = log_index{1}, .term = term{1}, .conf = {.voters = std::move(voters)}});
     to.raft = system.spawn<raft_driver>(
         static_cast<host*>(nullptr), to, facts, static_cast<net::loop*>(nullptr),
-        raft_options{.fatal = [this](int code, const std::string&) { exit_code = code; }}, core,
-        disk, log_index{1});
+        raft_options{.tick_ns = tick_ns,
+                     .fatal = [this](int code, const std::string&) { exit_code = code; }},
+        core, disk, log_index{1});
     run();
   }
   void tick(int n) {
@@ -418,7 +420,8 @@ TEST(raft_actor, a_chunk_of_an_older_leader_changes_nothing) {
 
 /// A leader whose log begins behind entry 2.
 struct snapshot_leader : raft_node {
-  explicit snapshot_leader() : raft_node({node_id{1}, node_id{2}, node_id{3}}) {}
+  explicit snapshot_leader(std::uint64_t tick_ns = 0)
+      : raft_node({node_id{1}, node_id{2}, node_id{3}}, 0, tick_ns) {}
 
   void lead_with_snapshot() {
     lead_three();
@@ -496,6 +499,92 @@ TEST(raft_actor, a_snapshot_goes_on_where_the_receiver_is_and_ends_with_its_last
   n.answer(600'000, false, first.msg.nonce);
   n.tick(30);
   EXPECT_EQ(n.chunks().size(), 3u);
+}
+
+/// Of three, with the help of node 3 alone: node 2 is away.
+struct leader_without_2 : snapshot_leader {
+  leader_without_2() : snapshot_leader(1'000'000'000) {}
+  void lead() {
+    tick(4);
+    receive(message_from(3, raft::message_type::prevote_resp));
+    sync();
+    receive(message_from(3, raft::message_type::vote_resp));
+    sync();
+    node_3_has(2);
+    ASSERT_TRUE(flags.is_leader());
+  }
+  void node_3_has(std::uint64_t match) {
+    auto m = message_from(3, raft::message_type::append_resp);
+    m.match = log_index{match};
+    receive(std::move(m));
+    sync();
+    apply(match);
+  }
+  /// Of a mebibyte, each.
+  void put_halves(std::uint64_t n) {
+    for (std::uint64_t i = 0; i < n; ++i) {
+      propose(kv_put("a", std::string(limits::MiB / 2, 'v'), {}), request_id{10 + i});
+      run();
+      sync();
+      node_3_has(3 + i);
+    }
+  }
+  void pass(int ticks) {
+    for (int i = 0; i < ticks; ++i) {
+      tick(1);
+      receive(message_from(3, raft::message_type::heartbeat_resp));
+    }
+  }
+  void node_2_is_back() {
+    for (int i = 0; i < 3; ++i) {
+      receive(message_from(2, raft::message_type::heartbeat_resp));
+      pass(1);
+    }
+  }
+};
+
+TEST(raft_actor, memory_keeps_some_of_the_log_for_a_member_that_is_away) {
+  leader_without_2 n;
+  n.lead();
+  n.pass(15);
+  n.put_halves(4);
+  n.pass(2);
+  n.node_2_is_back();
+  EXPECT_EQ(n.seen.snapshots_wanted, 0);
+}
+
+TEST(raft_actor, who_is_behind_the_log_in_memory_gets_a_snapshot_that_is_taken_then) {
+  leader_without_2 n;
+  n.lead();
+  n.pass(15);
+  n.put_halves(20);
+  n.pass(2);
+  EXPECT_EQ(n.seen.snapshots_wanted, 0) << "nobody needs one, and it is not time for one";
+  EXPECT_TRUE(n.seen.compacted.empty()) << "the log on the disk ends with a snapshot only";
+  n.node_2_is_back();
+  EXPECT_EQ(n.seen.snapshots_wanted, 1);
+  n.pass(5);
+  EXPECT_EQ(n.seen.snapshots_wanted, 1) << "one is on its way";
+  caf::anon_send(n.to.raft,
+                 snapshot_stored{{.index = log_index{22},
+                                  .term = term{2},
+                                  .conf = {.voters = {node_id{1}, node_id{2}, node_id{3}}},
+                                  .data = slice::copy_of("state")}});
+  n.run();
+  n.node_2_is_back();
+  std::size_t snapshots = 0;
+  for (const auto& f : n.seen.peer_frames) snapshots += f.bulk && f.to == node_id{2};
+  EXPECT_EQ(snapshots, 1u);
+  EXPECT_EQ(n.seen.snapshots_wanted, 1);
+}
+
+TEST(raft_actor, the_log_stays_for_a_member_that_answers_however_late_it_is) {
+  leader_without_2 n;
+  n.lead();
+  n.node_2_is_back();
+  n.put_halves(20);
+  n.pass(2);
+  EXPECT_EQ(n.seen.snapshots_wanted, 0);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct record {
   std::vector<persisted> acknowledged;
   std::vector<bool> disk_full;
   int repaired = 0;
+  int snapshots_wanted = 0;
   std::vector<log_index> snapshots;  // stored
   std::vector<keep_chunk> kept;
   std::vector<log_index> compacted;
@@ -120,7 +121,7 @@ class state_stub final : public state_actor::base {
             [](const local_query&) {},
             [](const install_snapshot&) {},
             [](const machine_loaded&) {},
-            [](const take_snapshot&) {},
+            [this](const take_snapshot&) { ++r_.snapshots_wanted; },
             [](tick_atom) {},
             [](const local_answer&) {}};
   }
@@ -175,12 +176,15 @@ struct surroundings {
   void run() { dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler()).run(); }
 };
 
-inline frame_ptr kv_put(const std::string& key, request_id request = request_id{1}) {
+inline frame_ptr kv_put(const std::string& key, const std::string& value, request_id request) {
   pb::Command c;
   c.mutable_kv_put()->set_key(key);
-  c.mutable_kv_put()->set_value("v");
+  c.mutable_kv_put()->set_value(value);
   return frame::make({.kind = frame_kind::command, .deadline_ms = 1000, .request = request},
                      to_slice(c));
+}
+inline frame_ptr kv_put(const std::string& key, request_id request = request_id{1}) {
+  return kv_put(key, "v", request);
 }
 
 inline pb::Answer answer_in(const frame_ptr& f) {
