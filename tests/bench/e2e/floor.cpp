@@ -360,6 +360,47 @@ int run_load(const load_options& o) {
   return 0;
 }
 
+/// A message there and back between two processes, one at a time: what loopback alone takes.
+int run_ping(std::size_t bytes, double seconds) {
+  std::array<int, 2> ends{};
+  const int listener = checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  checked(bind(listener, reinterpret_cast<sockaddr*>(&where), size), "bind");
+  checked(listen(listener, 1), "listen");
+  checked(getsockname(listener, reinterpret_cast<sockaddr*>(&where), &size), "getsockname");
+  ends[0] = connect_to(std::to_string(ntohs(where.sin_port)));
+  ends[1] = checked(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept4");
+  const int on = 1;
+  for (const int fd : ends)
+    checked(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
+  std::vector<char> message(bytes, 'v');
+  const auto pass_on = [&](int fd, bool first) {
+    if (!first && recv(fd, message.data(), bytes, MSG_WAITALL) <= 0) std::exit(0);
+    checked(send(fd, message.data(), bytes, MSG_NOSIGNAL), "send");
+  };
+  if (checked(fork(), "fork") == 0) {
+    close(ends[0]);
+    for (;;) pass_on(ends[1], false);
+  }
+  close(ends[1]);
+  blixard::apps::histogram latencies;
+  const auto end = clock_type::now() + std::chrono::duration<double>(seconds);
+  for (auto begin = clock_type::now(); begin < end;) {
+    pass_on(ends[0], true);
+    checked(recv(ends[0], message.data(), bytes, MSG_WAITALL), "recv");
+    const auto now = clock_type::now();
+    latencies.add(static_cast<std::uint64_t>((now - begin).count()));
+    begin = now;
+  }
+  const nlohmann::json out{{"operations", latencies.count()},
+                           {"p50_us", static_cast<double>(latencies.quantile(0.5)) / 1e3}};
+  std::puts(out.dump().c_str());
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -376,7 +417,11 @@ int main(int argc, char** argv) {
   load->add_option("--clients", o.clients);
   load->add_option("--value-bytes", o.value_bytes);
   load->add_option("--seconds", o.seconds);
+  auto* ping = app.add_subcommand("ping", "Sends a message back and forth; prints what that takes");
+  ping->add_option("--value-bytes", o.value_bytes);
+  ping->add_option("--seconds", o.seconds);
   CLI11_PARSE(app, argc, argv);
   if (*load) return run_load(o);
+  if (*ping) return run_ping(o.value_bytes, o.seconds);
   node(file, followers).run();
 }

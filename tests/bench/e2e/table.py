@@ -35,6 +35,9 @@ HOT_PATHS = [
     ("transport", "frames of 128 B, pipelined", "/s", RATE_OF_ITEMS, "pipelined_hot/.*bytes:128.*", "pipelined_ordinary/.*bytes:128.*", ">= 1.4 x"),
     ("transport", "  allocations per frame sent", "", "allocations_per_frame_sent", "pipelined_hot/.*bytes:128.*", None, "<= 0.01"),
     ("transport", "  copied after the read, share", "", "moved_share", "pipelined_hot/.*bytes:128.*", None, "<= 0.01"),
+    ("transport", "put of 256 B forwarded", "ns", NS, "forward_hot", "forward_ordinary", None),
+    ("transport", "  allocations", "", "allocs", "forward_hot", "forward_ordinary", "<= 0"),
+    ("transport", "frames of 64 KiB, pipelined", "B/s", RATE_OF_BYTES, "pipelined_hot/.*bytes:65536.*", "pipelined_ordinary/.*bytes:65536.*", None),
     ("routing", "lanes, one frame through", "ns", NS, "lanes_hot", "lanes_ordinary", None),
     ("routing", "critical behind 100,000 low", "ns", NS, "lanes_overtake/100000", None, "<= 1000"),
     ("routing", "buffer of 64 KiB", "ns", NS, "buffer_pool_hot/65536", "buffer_ordinary/65536", None),
@@ -150,13 +153,31 @@ def catching_up_rows(report):
                "target": text, "met": is_met(p99 / normal, text)}
 
 
+def forwarding_rows(report):
+    for what, added, bare, ratio, target in report["figures"]:
+        yield {"part": "forwarding", "figure": what, "unit": "us", "ours": added, "floor": bare, "ratio": ratio,
+               "target": f"<= {target:g} x", "met": is_met(ratio, f"<= {target}")}
+
+
+def large_snapshot_rows(report):
+    for what, unit, value, target in report["figures"]:
+        yield {"part": "large snapshot", "figure": what, "unit": unit, "ours": value, "target": f"<= {target:g}",
+               "met": value <= target}
+
+
 # ---------------------------------------------------------------- all
+
+# With a command of its own, since it takes too long for scripts/bench: shown where it was run.
+OPTIONAL = ("large_snapshot",)
 
 def rows_of(folder):
     rows = []
     for name, make in (("compare", (end_to_end_rows, memory_rows)), ("availability", (availability_rows,)),
-                       ("catching_up", (catching_up_rows,))):
+                       ("catching_up", (catching_up_rows,)), ("forwarding", (forwarding_rows,)),
+                       ("large_snapshot", (large_snapshot_rows,))):
         path = folder / f"{name}.json"
+        if not path.exists() and name in OPTIONAL:
+            continue
         if not path.exists():
             rows.append({"part": name, "figure": "all of it", "target": "to be run", "met": False, "missing": True})
             continue
