@@ -39,7 +39,18 @@ bool entries_fit(const message& m) noexcept {
   return true;
 }
 
+// No log and no clock of elections gets so far; and what is behind it could not be counted on.
+bool is_possible(const message& m) noexcept {
+  constexpr std::uint64_t bound = std::uint64_t{1} << 62;
+  const auto index_fits = [](log_index i) { return i.value() < bound; };
+  const auto term_fits = [](term t) { return t.value() < bound; };
+  return term_fits(m.term) && term_fits(m.log_term) && index_fits(m.log_index) &&
+         index_fits(m.commit) && index_fits(m.match) && index_fits(m.rejected) &&
+         (m.snapshot == nullptr || (index_fits(m.snapshot->index) && term_fits(m.snapshot->term)));
+}
+
 bool is_well_formed(const message& m) noexcept {
+  if (!is_possible(m)) return false;
   if (carries_term(m.type) && !m.term) return false;
   if (m.type == message_type::append) return entries_fit(m);
   if (m.type == message_type::snapshot)

@@ -419,6 +419,38 @@ TEST(replication, without_forwarding_a_follower_names_no_index_but_the_leader) {
   EXPECT_EQ(c.at(2).lead(), node_id{1});
 }
 
+// 2^64 - 1 has no next: what counts on from it would end in an assertion.
+TEST(replication, places_and_terms_that_no_log_can_have_are_refused) {
+  cluster c(plain());
+  c.elect(1);
+  const std::uint64_t most = ~std::uint64_t{0};
+  const auto refused = [&](message_type type, const std::function<void(message&)>& spoil) {
+    message m{type, node_id{2}, node_id{1}};
+    m.term = c.at(1).current_term();
+    spoil(m);
+    const auto r = c.at(1).step(std::move(m));
+    return !r && r.error() == refusal::invalid;
+  };
+  for (int i = 0; i < message_type_count; ++i) {
+    const auto type = static_cast<message_type>(i);
+    EXPECT_TRUE(refused(type, [&](message& m) { m.term = term{most}; })) << i;
+    EXPECT_TRUE(refused(type, [&](message& m) { m.log_term = term{most}; })) << i;
+    EXPECT_TRUE(refused(type, [&](message& m) { m.log_index = log_index{most}; })) << i;
+    EXPECT_TRUE(refused(type, [&](message& m) { m.commit = log_index{most}; })) << i;
+    EXPECT_TRUE(refused(type, [&](message& m) { m.match = log_index{most}; })) << i;
+    EXPECT_TRUE(refused(type, [&](message& m) { m.rejected = log_index{most}; })) << i;
+  }
+  const auto far = [&](log_index index, term t) {
+    return std::make_shared<const snapshot>(snapshot{index, t, {.voters = ids({1})}, {}});
+  };
+  EXPECT_TRUE(refused(message_type::snapshot,
+                      [&](message& m) { m.snapshot = far(log_index{most}, term{1}); }));
+  EXPECT_TRUE(refused(message_type::snapshot,
+                      [&](message& m) { m.snapshot = far(log_index{9}, term{most}); }));
+  c.tick_all(2);
+  EXPECT_TRUE(c.at(1).is_leader());
+}
+
 TEST(replication, malformed_appends_are_refused_and_change_nothing) {
   cluster c(plain());
   core& n = c.at(2);
