@@ -35,6 +35,7 @@ struct raft_view {
   log_index commit;
   conf_state conf;
   bool recovering = false;               // this node's log is being repaired
+  bool lease_reads = false;              // a leader here answers reads by its lease
   std::vector<raft::peer_status> peers;  // on the leader only
 };
 

@@ -131,6 +131,7 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
   if (view) {
     status.set_leader(view->leader.value());
     status.set_term(view->term.value());
+    status.set_reads(view->lease_reads ? "lease" : "quorum");
     for (auto& m : *status.mutable_members()) show_member(*view, m);
   }
   status.set_commit_index(facts_.flags->raft().commit.value());

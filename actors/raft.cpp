@@ -88,6 +88,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       peers_(*facts.registry) {
   metrics_.recovering.set(core_.recovering());
   metrics_.rank.set(core_config.election_rank);
+  started_ns_ = net::boottime_ns();
   for (const auto& e : disk.entries) log_bytes_.appended(e.index, e.data.size());
   if (auto in = std::exchange(options_.incoming, std::nullopt)) {
     spdlog::info("{} of {} bytes of the snapshot at {} are here already", in->received,
@@ -139,6 +140,7 @@ slice raft_driver::keep(slice data, std::size_t arrived_bytes) {
 
 void raft_driver::receive(const raft_frames& in) {
   const auto arrived = wire_bytes(in.frames);
+  catch_up();
   if (!core_.configuration().contains(in.from)) tell_removed(in.from);
   for (const auto& f : in.frames) {
     auto& decoded = incoming_;
@@ -230,6 +232,7 @@ void raft_driver::collect_reads(reads& list) {
 }
 
 void raft_driver::persisted_up_to(const persisted& p) {
+  catch_up();
   durable_ = p.seq;
   core_.persisted(p.seq);
   release_gated(p.seq);
@@ -248,8 +251,24 @@ void raft_driver::applied(const applied_up_to& a) {
   schedule_flush();
 }
 
-void raft_driver::on_tick() {
+// With lease reads the core's time is the clock's: ticks are lost while the process stands still or
+// its thread is late, and a lease must have run out by the time at which a read is answered from
+// it. What was lost is skipped but for one tick: nobody could have acted meanwhile, so no timer
+// runs out. The clock is one that goes on while the machine sleeps.
+void raft_driver::catch_up() {
+  if (!options_.lease_reads || loop_ == nullptr) return;
+  const auto due = (net::boottime_ns() - started_ns_) / options_.tick_ns;
+  if (due <= ticked_) return;
+  core_.skip(due - ticked_ - 1);
   core_.tick();
+  ticked_ = due;
+}
+
+void raft_driver::on_tick() {
+  if (options_.lease_reads && loop_ != nullptr)
+    catch_up();
+  else
+    core_.tick();
   if (core_.is_leader()) leader_contact_ns_ = now();
   pump_snapshots();
   shorten_log();
@@ -287,13 +306,13 @@ void raft_driver::flush() {
 void raft_driver::start_read_round() {
   if (next_round_.queries.empty() && next_round_.leases.empty()) return;
   const auto context = ++last_context_;
+  catch_up();
   if (!core_.is_leader() || !core_.read_index(context)) {
     for (auto& q : next_round_.queries)
       send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
     next_round_ = {};
     return;
   }
-  metrics_.read_rounds.add();
   next_round_.started_ns = now();
   rounds_.emplace(context, std::exchange(next_round_, {}));
 }
@@ -434,6 +453,8 @@ void raft_driver::finish_reads(raft::output& out) {
     if (it == rounds_.end()) continue;
     auto round = std::move(it->second);
     rounds_.erase(it);
+    (r.by_lease ? metrics_.lease_reads : metrics_.reads).add(round.queries.size());
+    metrics_.read_rounds.add(r.by_lease ? 0 : 1);
     if (!round.queries.empty()) waiting_reads_.emplace_back(r.index, std::move(round.queries));
     if (!round.leases.empty()) {
       if (applied_ >= r.index)
@@ -450,7 +471,6 @@ void raft_driver::release_reads() {
   // before the read is evaluated.
   while (!waiting_reads_.empty() && waiting_reads_.front().first <= handed_) {
     auto& [index, list] = waiting_reads_.front();
-    metrics_.reads.add(list.size());
     send(to_.state, ready_reads{index, std::move(list)});
     waiting_reads_.pop_front();
   }
@@ -532,6 +552,7 @@ void raft_driver::publish_view() {
   view->commit = core_.commit();
   view->conf = core_.configuration();
   view->recovering = core_.recovering();
+  view->lease_reads = options_.lease_reads;
   if (core_.is_leader()) {
     view->peers = core_.status().peers;
     for (const auto& p : view->peers) {

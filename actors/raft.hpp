@@ -38,7 +38,8 @@ struct raft_options {
   std::uint64_t snapshot_rate = 0;     // bytes per second to all peers together; 0: no limit
   /// What a former process received of a snapshot.
   std::optional<storage::incoming_snapshot> incoming;
-  std::string advertise;  // of this node
+  std::string advertise;     // of this node
+  bool lease_reads = false;  // as in the core's configuration: then its ticks follow the clock
   std::function<void(int, const std::string&)> fatal;
   routing::buffer_pool* pool = nullptr;  // of the loop; null: the heap
 };
@@ -91,6 +92,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void persisted_up_to(const persisted& p);
   void applied(const applied_up_to& a);
   void on_tick();
+  void catch_up();
   void schedule_flush();
   void flush();
   void start_read_round();
@@ -160,6 +162,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   bool disk_full_ = false;
   std::uint64_t beyond_repair_ns_ = 0;  // since when nobody can repair this log; 0: somebody can
   std::uint64_t ticks_ = 0;
+  std::uint64_t started_ns_ = 0;
+  std::uint64_t ticked_ = 0;  // with lease reads: ticks since then that the core had or skipped
   node_id known_leader_;
   blixard::term known_term_;
   raft::role known_role_ = raft::role::follower;

@@ -32,6 +32,7 @@ struct raft_metrics {
         unknown(r.counter<metric::raft_proposals>(outcome::unknown)),
         read_rounds(r.counter<metric::raft_read_rounds>()),
         reads(r.counter<metric::raft_reads>(metrics::read_kind::read_index)),
+        lease_reads(r.counter<metric::raft_reads>(metrics::read_kind::lease)),
         repairs(r.counter<metric::raft_repairs>()),
         snapshots_taken(r.counter<metric::raft_snapshots>(event::taken)),
         snapshot_bytes(r.counter<metric::raft_snapshot_bytes>()),
@@ -57,8 +58,8 @@ struct raft_metrics {
   metrics::gauge term, is_leader, has_leader, leader, commit, applied, last, pending, voters,
       learners, recovering, rank;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
-      reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent, snapshots_installed,
-      persist_waits, payload_copies, command_encodes, invalid;
+      reads, lease_reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent,
+      snapshots_installed, persist_waits, payload_copies, command_encodes, invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

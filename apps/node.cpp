@@ -102,7 +102,7 @@ class system_config : public caf::actor_system_config {
   }
 };
 
-raft::config core_config(const node_config& c, std::uint64_t repair) {
+raft::config core_config(const node_config& c, const node_disk& disk) {
   const auto ticks = [&](std::uint32_t ms) {
     return std::max(1U, (ms + c.tick_ms - 1) / c.tick_ms);
   };
@@ -118,7 +118,16 @@ raft::config core_config(const node_config& c, std::uint64_t repair) {
   out.max_msg_bytes = limits::append_max_bytes;
   out.max_committed_bytes = 4 * limits::append_max_bytes;
   out.max_uncommitted_bytes = limits::uncommitted_max_bytes;
-  out.repair = repair;
+  out.repair = disk.repair;
+  out.reads = c.lease_reads ? raft::read_mode::lease : raft::read_mode::safe;
+  out.clock_drift_percent = c.clock_drift_percent;
+  // Every node promises, whatever its own --reads says: so a leader with lease reads may have any
+  // followers. A tick may be late, the next one on time, and a clock may jump once.
+  out.tick_us = c.tick_ms * 1000;
+  out.promise_ticks = std::max(1U, limits::promise_max_ms / c.tick_ms);
+  out.promise_slack_ticks = 3;
+  out.restart_hold_ticks = ticks(limits::promise_max_ms) + 2;
+  out.restarted = disk.raft.hard.term.value() != 0;
   out.forward = false;  // the router forwards whole requests
   return out;
 }
@@ -345,9 +354,10 @@ void node::spawn() {
                            .snapshot_rate = config_.snapshot_rate,
                            .incoming = std::exchange(disk_.incoming, std::nullopt),
                            .advertise = advertise_,
+                           .lease_reads = config_.lease_reads,
                            .fatal = fatal,
                            .pool = &pool_},
-      core_config(config_, disk_.repair), disk_.raft, applied);
+      core_config(config_, disk_), disk_.raft, applied);
   links_.wal = actors::spawn_hosted<actors::wal>(sys, *wal_host_, links_, facts_,
                                                  std::move(disk_.store), fatal);
   links_.cache = sys.spawn<actors::cache>(links_, facts_);

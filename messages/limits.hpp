@@ -36,6 +36,10 @@ inline constexpr std::uint32_t heartbeat_ms = 50;
 inline constexpr std::uint32_t election_min_ms = 150;
 inline constexpr std::uint32_t election_max_ms = 300;
 inline constexpr std::uint32_t election_rank_max = 15;
+/// The longest promise not to vote that a node gives (lease reads), and so what a restart waits
+/// for. Not to be made smaller: a former life may have promised it.
+inline constexpr std::uint32_t promise_max_ms = 150;
+inline constexpr std::uint32_t clock_drift_max_percent = 50;
 inline constexpr std::size_t snapshot_max_bytes = 2 * GiB;  // raw, one node's whole state
 inline constexpr std::size_t append_max_bytes = 1 * MiB;    // entries of one append message
 inline constexpr std::size_t inflight_max_messages = 256;

@@ -211,7 +211,13 @@ json laboratory::propose_conf(const json& r) {
 
 json laboratory::step(const json& r) {
   core& raft = *node_of(r).raft;
-  granted(raft.step(read_message(part(r, "msg"), contexts_)), raft);
+  message m = read_message(part(r, "msg"), contexts_);
+  // The protocol has no field for what lease reads are promised: an answer counts for what its
+  // sender promises, and where that is not in this laboratory, for what the receiver would.
+  const auto sender = nodes_.find(m.from.value());
+  const bool known = sender != nodes_.end() && sender->second.raft != nullptr;
+  m.promise_us = (known ? *sender->second.raft : raft).promise_us();
+  granted(raft.step(std::move(m)), raft);
   return nothing();
 }
 

@@ -180,6 +180,18 @@ constexpr std::array settings{
             [](cfg& c, str v) {
               return store(c.election_rank, parse_unsigned(v, limits::election_rank_max));
             }},
+    setting{"reads", "HOW", single, "of a leader: quorum, or lease, which trusts clocks [quorum]",
+            [](cfg& c, str v) {
+              std::string how;
+              auto ok = store_choice(how, v, {"quorum", "lease"});
+              c.lease_reads = how == "lease";
+              return ok;
+            }},
+    setting{"clock-drift-percent", "N", single, "at most, of clocks; for --reads lease [10]",
+            [](cfg& c, str v) {
+              return store(c.clock_drift_percent,
+                           parse_unsigned(v, limits::clock_drift_max_percent));
+            }},
     setting{"snapshot-entries", "N", single, "entries between snapshots [100000]",
             [](cfg& c, str v) { return store(c.snapshot_entries, parse_unsigned(v)); }},
     setting{"snapshot-rate", "SIZE", single, "per second sent of snapshots, 0: no limit [64M]",

@@ -32,6 +32,12 @@ std::uint64_t monotonic_ns() noexcept {
   return static_cast<std::uint64_t>(t.tv_sec) * ns_per_s + static_cast<std::uint64_t>(t.tv_nsec);
 }
 
+std::uint64_t boottime_ns() noexcept {
+  timespec t{};
+  ::clock_gettime(CLOCK_BOOTTIME, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * ns_per_s + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
 struct loop::impl {
   explicit impl(loop_config c) : config(c) {
     epoll_fd = ::epoll_create1(EPOLL_CLOEXEC);

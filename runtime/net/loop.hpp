@@ -164,5 +164,7 @@ class loop {
 
 /// CLOCK_MONOTONIC in nanoseconds.
 [[nodiscard]] std::uint64_t monotonic_ns() noexcept;
+/// The same, counting the time that the machine slept. Any thread.
+[[nodiscard]] std::uint64_t boottime_ns() noexcept;
 
 }  // namespace blixard::net

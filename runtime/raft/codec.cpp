@@ -48,7 +48,8 @@ enum class m : std::uint32_t {
   nonce,
   repair,
   notice,
-  rank
+  rank,
+  promise_us
 };
 constexpr std::uint32_t no(m field) noexcept { return static_cast<std::uint32_t>(field); }
 
@@ -215,6 +216,7 @@ void each_scalar(const message& msg, const Visit& visit) {
   visit(no(m::repair), msg.repair);
   visit(no(m::notice), std::uint64_t{msg.notice});
   visit(no(m::rank), std::uint64_t{msg.rank});
+  visit(no(m::promise_us), msg.promise_us);
 }
 
 std::size_t scalars_size(const message& msg) {
@@ -374,6 +376,9 @@ bool read_scalar(reader& r, message& msg) {
       return true;
     case m::rank:
       msg.rank = static_cast<std::uint32_t>(r.varint());
+      return true;
+    case m::promise_us:
+      msg.promise_us = r.varint();
       return true;
     case m::entries:
     case m::snapshot:

@@ -116,7 +116,8 @@ core::core(const config& conf, const disk_state& disk, log_index applied,
   load(disk, applied);
   repair_ = config_.repair;
   election_timeout_ = draw_timeout();
-  if (uses_leases() && config_.restarted) promised_until_ = now_ + config_.election_min_ticks;
+  if (promise_ticks() != 0 && config_.restarted)
+    promised_until_ = now_ + std::max(promise_ticks(), config_.restart_hold_ticks);
 }
 
 void core::load(const disk_state& disk, log_index applied) {

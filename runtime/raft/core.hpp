@@ -51,6 +51,14 @@ class core {
   /// One unit of logical time has passed.
   void tick();
 
+  /// So many ticks went by in which nobody could call tick(): the process was stopped, or its
+  /// thread late. What others promised this node ends that much earlier; nothing that this node
+  /// waits for or promised does.
+  void skip(std::uint64_t ticks) noexcept {
+    now_ += ticks;
+    promised_until_ += ticks;
+  }
+
   /// Times out now: pre-vote first where enabled. A leader ignores it. Errors: not_promotable.
   tl::expected<void, refusal> campaign();
 
@@ -121,6 +129,8 @@ class core {
   [[nodiscard]] bool beyond_repair() const;
   /// This node votes and keeps terms, but no data.
   [[nodiscard]] bool is_witness() const noexcept { return tracker_.conf().is_witness(config_.id); }
+  /// What this node's answers promise a leader (config::promise_ticks).
+  [[nodiscard]] std::uint64_t promise_us() const noexcept;
   /// The log in memory: for tests, tools and the driver's bookkeeping.
   [[nodiscard]] const entry_log& log() const noexcept { return log_; }
   /// Sets the running election timeout, until it is drawn anew at the next reset.
@@ -173,6 +183,8 @@ class core {
   [[nodiscard]] bool uses_leases() const noexcept {
     return config_.reads == read_mode::lease && config_.check_quorum;
   }
+  /// For how long this node promises not to vote, after it heard from a leader.
+  [[nodiscard]] std::uint32_t promise_ticks() const noexcept;
   [[nodiscard]] bool in_lease() const noexcept;
   [[nodiscard]] blixard::term next_term() const;
   void start_prevote();
@@ -216,7 +228,7 @@ class core {
   void on_snapshot(const message& m);
   void install(const std::shared_ptr<const snapshot>& snap);
   void on_append_response(const message& m);
-  void on_accepted(progress& p, log_index match);
+  void on_accepted(progress& p, const message& m);
   void on_heartbeat_response(const message& m);
   void commit_to(log_index index);
   void maybe_commit();
@@ -229,10 +241,12 @@ class core {
   // core_read.cpp
   [[nodiscard]] bool lease_valid() const;
   void admit_read(const waiting_read& read);
-  void answer_read(const waiting_read& read);
+  void answer_read(const waiting_read& read, bool by_lease);
+  void extend_lease(progress& p, std::uint64_t since, std::uint64_t promise_us) const noexcept;
+  void extend_lease(progress& p, inflights::arrival sent, std::uint64_t promise_us) const noexcept;
   void answer_confirmed_reads();
   void send_heartbeats();
-  void on_round_acknowledged(progress& p, std::uint64_t round);
+  void on_round_acknowledged(progress& p, const message& m);
   void on_read_request(const message& m);
   [[nodiscard]] std::vector<forwarded_read>::const_iterator question_of(const message& m) const;
   [[nodiscard]] bool is_unasked(const message& m) const;
@@ -274,7 +288,7 @@ class core {
   raft::role role_ = raft::role::follower;
   node_id lead_;
   std::uint64_t now_ = 1;  // ticks since the start; 0 means never
-  // With lease reads: no vote before this tick, since a leader may count on it.
+  // No vote before this tick, since a leader may count on it.
   std::uint64_t promised_until_ = 0;
   std::uint32_t election_elapsed_ = 0;
   std::uint32_t heartbeat_elapsed_ = 0;

@@ -29,6 +29,18 @@ bool core::may_campaign() const {
          log_.confs(applied_, commit_).empty();
 }
 
+std::uint32_t core::promise_ticks() const noexcept {
+  if (!config_.check_quorum) return 0;
+  if (config_.promise_ticks != 0)
+    return std::min(config_.promise_ticks, config_.election_min_ticks);
+  return uses_leases() ? config_.election_min_ticks : 0;
+}
+
+std::uint64_t core::promise_us() const noexcept {
+  const std::uint64_t ticks = promise_ticks();
+  return (ticks - std::min<std::uint64_t>(ticks, config_.promise_slack_ticks)) * config_.tick_us;
+}
+
 bool core::in_lease() const noexcept {
   if (now_ < promised_until_) return true;
   return config_.check_quorum && lead_ && election_elapsed_ < config_.election_min_ticks;
@@ -219,7 +231,7 @@ void core::follow(node_id lead) {
   lead_ = lead;
   damaged_.clear();
   election_elapsed_ = 0;
-  if (uses_leases()) promised_until_ = now_ + config_.election_min_ticks;
+  promised_until_ = std::max(promised_until_, now_ + promise_ticks());
 }
 
 void core::become_leader() {
@@ -284,8 +296,8 @@ void core::yield_to_better_rank() {
 }
 
 void core::forget_leader() {
-  // With lease reads our promise to the leader is what makes them right.
-  if (!is_leader() && !uses_leases()) lead_ = {};
+  // Our promise to the leader is what makes its lease reads right.
+  if (!is_leader() && promise_ticks() == 0) lead_ = {};
 }
 
 }  // namespace blixard::raft

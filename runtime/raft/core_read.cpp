@@ -56,8 +56,9 @@ void core::admit_read(const waiting_read& read) {
   }
   waiting_read r = read;
   r.index = commit_;
-  if (tracker_.is_only_voter(config_.id) || lease_valid()) {
-    answer_read(r);
+  const bool alone = tracker_.is_only_voter(config_.id);
+  if (alone || lease_valid()) {
+    answer_read(r, !alone);
     return;
   }
   r.round = round_ + 1;
@@ -65,9 +66,9 @@ void core::admit_read(const waiting_read& read) {
   reads_.push_back(r);
 }
 
-void core::answer_read(const waiting_read& read) {
+void core::answer_read(const waiting_read& read, bool by_lease) {
   if (read.from == config_.id) {
-    answered_reads_.push_back({read.context, read.index});
+    answered_reads_.push_back({read.context, read.index, by_lease});
     return;
   }
   message& m = send(message_type::read_index_resp, read.from);
@@ -77,14 +78,23 @@ void core::answer_read(const waiting_read& read) {
 }
 
 // A quorum heard from us so recently that none of them votes for another leader yet, whatever the
-// clocks do within the declared drift. Both ends of the interval are counted in full ticks.
+// clocks do within the declared drift.
 bool core::lease_valid() const {
   if (!uses_leases() || timeout_now_sent_) return false;
-  const std::uint64_t since = tracker_.quorum_of(
-      [&](const progress& p) { return p.id == config_.id ? now_ : p.confirmed_at; });
-  if (since == 0 || since > now_) return false;
-  return (now_ - since + 1) * (100 + config_.clock_drift_percent) <=
-         std::uint64_t{config_.election_min_ticks - 1} * 100;
+  const std::uint64_t until = tracker_.quorum_of(
+      [&](const progress& p) { return p.id == config_.id ? now_ : p.lease_until; });
+  return until >= now_;
+}
+
+// It got what left at tick `since` (0: none is known) and promised so much from then on, by its
+// clock. Which of our ticks are surely before the end of that?
+void core::extend_lease(progress& p, std::uint64_t since, std::uint64_t promise_us) const noexcept {
+  if (!uses_leases() || since == 0 || promise_us == 0) return;
+  // More than any election timeout is not meant, and could not be multiplied.
+  const std::uint64_t promise = std::min<std::uint64_t>(promise_us, std::uint64_t{1} << 40);
+  const std::uint64_t ticks =
+      promise * 100 / (std::uint64_t{config_.tick_us} * (100 + config_.clock_drift_percent));
+  if (ticks != 0) p.lease_until = std::max(p.lease_until, since + ticks - 1);
 }
 
 void core::send_heartbeats() {
@@ -107,11 +117,18 @@ void core::send_heartbeats() {
   }
 }
 
-void core::on_round_acknowledged(progress& p, std::uint64_t round) {
+// An acknowledgement does not say which message it answers. But who has an entry of our term has
+// got it from us, and not before we sent it for the first time.
+void core::extend_lease(progress& p, inflights::arrival sent,
+                        std::uint64_t promise_us) const noexcept {
+  if (sent.last > p.sent_before && sent.last >= term_start_) extend_lease(p, sent.at, promise_us);
+}
+
+void core::on_round_acknowledged(progress& p, const message& m) {
+  const std::uint64_t round = m.context;
   p.round = std::max(p.round, round);
   for (std::size_t i = 0; i < sent_rounds_.size() && sent_rounds_[i].round <= round; ++i)
-    if (sent_rounds_[i].round == round)
-      p.confirmed_at = std::max(p.confirmed_at, sent_rounds_[i].at);
+    if (sent_rounds_[i].round == round) extend_lease(p, sent_rounds_[i].at, m.promise_us);
   answer_confirmed_reads();
   if (p.removal_round == 0 || round < p.removal_round) return;
   p.knows_removal = true;
@@ -123,7 +140,7 @@ void core::answer_confirmed_reads() {
   const std::uint64_t confirmed =
       tracker_.quorum_of([&](const progress& p) { return p.id == config_.id ? round_ : p.round; });
   while (!reads_.empty() && reads_.front().round <= confirmed) {
-    answer_read(reads_.front());
+    answer_read(reads_.front(), false);
     reads_.pop_front();
   }
 }

@@ -124,6 +124,7 @@ void core::acknowledge(node_id to, log_index match) {
                     !messages_.back().reject;
   message& r = same ? messages_.back() : send(message_type::append_resp, to);
   r.match = std::max(r.match, match);
+  r.promise_us = promise_us();
   r.repair = repair_;
   r.after = std::max({r.after, gate_.for_log(match), gate_.for_vote()});
 }
@@ -139,8 +140,9 @@ void core::on_heartbeat(const message& m) {
   r.context = m.context;
   r.rank = config_.election_rank;
   r.after = gate_.for_commit();
-  // The leader may count on this answer as a promise, which a restart must be able to see.
-  if (uses_leases()) r.after = std::max(r.after, gate_.for_vote());
+  r.promise_us = promise_us();
+  // A promise must be seen by a restart: somebody was followed, so there is a term.
+  if (r.promise_us != 0) r.after = std::max(r.after, gate_.for_vote());
 }
 
 void core::on_snapshot(const message& m) {
@@ -171,7 +173,7 @@ void core::on_append_response(const message& m) {
   progress& p = *tracker_.find(m.from);
   p.recent_active = true;
   if (!m.reject) {
-    if (m.match <= log_.last()) on_accepted(p, m.match);
+    if (m.match <= log_.last()) on_accepted(p, m);
     return;
   }
   // Both sides skip by term: the follower named its newest candidate, we go back to our newest
@@ -181,16 +183,17 @@ void core::on_append_response(const message& m) {
   if (p.reject(m.rejected, agree)) replicate_wanted_ = true;
 }
 
-void core::on_accepted(progress& p, log_index match) {
+void core::on_accepted(progress& p, const message& m) {
+  const log_index match = m.match;
   const bool news = p.acknowledge(match);
   if (!news && !(p.state == progress_state::probe && match == p.match)) return;
   switch (p.state) {
     case progress_state::probe:
-      p.confirmed_at = std::max(p.confirmed_at, p.probe_at);
+      extend_lease(p, {match, p.probe_at}, m.promise_us);
       p.become_replicate();
       break;
     case progress_state::replicate:
-      p.confirmed_at = std::max(p.confirmed_at, p.window.free_to(match));
+      extend_lease(p, p.window.free_to(match), m.promise_us);
       break;
     case progress_state::snapshot:
       if (p.match >= log_.base()) p.become_replicate();
@@ -212,7 +215,7 @@ void core::on_heartbeat_response(const message& m) {
     p.ping = true;
     replicate_wanted_ = true;
   }
-  if (m.context != 0 && m.context <= round_) on_round_acknowledged(p, m.context);
+  if (m.context != 0 && m.context <= round_) on_round_acknowledged(p, m);
 }
 
 // ---------------------------------------------------------------- commit
@@ -297,6 +300,7 @@ std::uint64_t core::send_append(progress& p, carries what) {
     m.entries = spare_entries();
     bytes = log_.copy(p.next, log_.last(), config_.max_msg_bytes, m.entries);
     if (p.witness) bytes = leave_out_data(m.entries);
+    p.newest_sent = std::max(p.newest_sent, m.entries.back().index);
   }
   if (p.state == progress_state::probe) {
     p.probe_sent = true;
@@ -320,7 +324,8 @@ void core::send_snapshot(progress& p) {
   send(message_type::snapshot, p.id).snapshot =
       p.witness ? std::make_shared<const snapshot>(snapshot{s.index, s.term, s.conf, {}})
                 : latest_snapshot_;
-  p.become_snapshot(latest_snapshot_->index);
+  p.newest_sent = std::max(p.newest_sent, s.index);
+  p.become_snapshot(s.index);
 }
 
 }  // namespace blixard::raft

@@ -91,7 +91,10 @@ struct message {
   /// From a node that is being repaired: the number of its repair, 0 from any other. append,
   /// heartbeat: the receiver's repair as the leader knows it (core_repair.cpp).
   std::uint64_t repair = 0;
-  std::uint32_t rank = 0;                             // heartbeat_resp: config::election_rank
+  std::uint32_t rank = 0;  // heartbeat_resp: config::election_rank
+  /// heartbeat_resp, append_resp: what the sender promises a leader with lease reads: no vote for
+  /// another one for so long, at least, after it got what it answers. 0: nothing.
+  std::uint64_t promise_us = 0;
   node_id target;                                     // transfer
   std::vector<entry> entries;                         // append, propose
   std::shared_ptr<const blixard::snapshot> snapshot;  // snapshot

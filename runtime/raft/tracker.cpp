@@ -11,10 +11,10 @@ void inflights::add(log_index last, std::uint64_t bytes, std::uint64_t now) {
   bytes_ += bytes;
 }
 
-std::uint64_t inflights::free_to(log_index match) {
-  std::uint64_t newest = 0;
+inflights::arrival inflights::free_to(log_index match) {
+  arrival newest;
   while (!sent_.empty() && sent_.front().last <= match) {
-    newest = sent_.front().at;
+    newest = {sent_.front().last, sent_.front().at};
     bytes_ -= sent_.front().bytes;
     sent_.pop_front();
   }
@@ -38,45 +38,47 @@ bool progress::paused() const noexcept {
   return true;
 }
 
+void progress::forget_sent() {
+  sent_before = newest_sent;
+  probe_at = 0;
+  window.clear();
+}
+
 void progress::become_probe() {
+  forget_sent();
   // Behind a snapshot that arrived, the entry after it is what is missing.
   const bool behind_snapshot = state == progress_state::snapshot;
   next = behind_snapshot ? std::max(match.next(), pending_snapshot.next()) : match.next();
   state = progress_state::probe;
   probe_sent = false;
-  probe_at = 0;
   pending_snapshot = {};
-  window.clear();
 }
 
 void progress::become_replicate() {
+  forget_sent();
   state = progress_state::replicate;
   next = match.next();
   probe_sent = false;
-  probe_at = 0;
   pending_snapshot = {};
-  window.clear();
 }
 
 void progress::become_snapshot(log_index index) {
+  forget_sent();
   state = progress_state::snapshot;
   probe_sent = false;
-  probe_at = 0;
   pending_snapshot = index;
-  window.clear();
 }
 
 void progress::start_over(log_index probe) {
+  forget_sent();
   match = {};
   state = progress_state::probe;
   next = probe;
   probe_sent = false;
-  probe_at = 0;
   pending_snapshot = {};
   commit_sent = {};
   removal_round = 0;
   knows_removal = false;
-  window.clear();
 }
 
 bool progress::acknowledge(log_index acked) {
@@ -96,7 +98,6 @@ bool progress::reject(log_index rejected, log_index agree) {
   if (state == progress_state::snapshot || next.prev() != rejected) return false;
   next = std::max(std::min(rejected, agree.next()), match.next());
   probe_sent = false;
-  probe_at = 0;
   return true;
 }
 

@@ -35,8 +35,12 @@ class inflights {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] limits allowed() const noexcept { return limits_; }
   void add(log_index last, std::uint64_t bytes, std::uint64_t now);
-  /// All up to `match` have arrived. Returns when the newest of them was sent (0: there was none).
-  std::uint64_t free_to(log_index match);
+  struct arrival {
+    log_index last;        // of the newest append that has arrived; 0: none
+    std::uint64_t at = 0;  // the tick at which it was sent
+  };
+  /// All up to `match` have arrived.
+  arrival free_to(log_index match);
   void clear();
 
  private:
@@ -69,10 +73,12 @@ struct progress {
   bool witness = false;                // gets entries and snapshots without their data
   log_index pending_snapshot;          // snapshot: what was sent
   log_index commit_sent;               // newest commit index it was told in an append
-  std::uint64_t probe_at = 0;          // tick of the oldest probe that is not answered; 0: none
-  std::uint64_t confirmed_at = 0;      // it followed us at this tick: start of its promise (lease)
-  std::uint64_t round = 0;             // newest read round it acknowledged
-  std::uint64_t repair = 0;  // it is being repaired, under this number: it counts for nothing
+  log_index newest_sent;               // in an append or a snapshot, in this term
+  log_index sent_before;               // the same when `window` was cleared last
+  std::uint64_t probe_at = 0;     // tick of the first append since `window` was cleared; 0: none
+  std::uint64_t lease_until = 0;  // through this tick it surely votes for nobody else
+  std::uint64_t round = 0;        // newest read round it acknowledged
+  std::uint64_t repair = 0;       // it is being repaired, under this number: it counts for nothing
   std::uint64_t removal_round = 0;  // the round that told it about our removal; 0: none yet
   bool knows_removal = false;
 
@@ -80,6 +86,8 @@ struct progress {
   void become_probe();
   void become_replicate();
   void become_snapshot(log_index index);
+  /// What is on its way is not known any more, and may still arrive.
+  void forget_sent();
   /// It lost part of its log: nothing is known of it. `probe` is the first entry to try.
   void start_over(log_index probe);
   /// It acknowledged `match`; false if that is no news.

@@ -55,10 +55,21 @@ struct config {
   read_mode reads = read_mode::safe;
   /// Lease reads: how much faster or slower clocks may run against each other, in percent.
   std::uint32_t clock_drift_percent = 10;
-  /// Lease reads: this node may have followed a leader before this start, and forgot what it
-  /// promised. It then grants no vote for election_min_ticks. False only where that surely is not
-  /// so.
+  /// What makes a leader's lease true is its followers' promise to vote for nobody else for a while
+  /// after they heard from it. For so long this node promises that, whatever its own `reads` is;
+  /// at most election_min_ticks; needs check_quorum. 0: as long as election_min_ticks with lease
+  /// reads, not at all without. A leader counts on what is promised, whatever it is.
+  std::uint32_t promise_ticks = 0;
+  /// This node may have followed a leader before this start, and forgot what it promised. It then
+  /// grants no vote for restart_hold_ticks: as long as any former life of it may have promised (0:
+  /// promise_ticks). False only where that surely is not so.
   bool restarted = true;
+  std::uint32_t restart_hold_ticks = 0;
+  /// By how many ticks a promise may end too early: the first tick may come at once (1); where
+  /// ticks may be late, the next one right behind it; where clocks may jump, one more.
+  std::uint32_t promise_slack_ticks = 1;
+  /// How long a tick is by this node's clock: promises travel in microseconds.
+  std::uint32_t tick_us = 10'000;
   /// The disk lost entries that this node had acknowledged (storage: recovery::repair_to): a number
   /// that names this repair, another one at each start. 0: it lost nothing. See core::recovering().
   std::uint64_t repair = 0;
@@ -94,6 +105,7 @@ struct soft_state {
 struct read_state {
   std::uint64_t context = 0;
   log_index index;
+  bool by_lease = false;  // no quorum was asked
   friend bool operator==(const read_state&, const read_state&) = default;
 };
 

@@ -167,6 +167,7 @@ json status_json(const pb::ClusterStatus& s) {
            {"term", s.term()},
            {"commit_index", s.commit_index()},
            {"applied_index", s.applied_index()},
+           {"reads", s.reads()},
            {"nodes", std::move(nodes)}};
   if (s.has_summary()) out["summary"] = summary_json(s.summary());
   return out;

@@ -226,6 +226,7 @@ std::string status_text(const pb::ClusterStatus& s) {
   head.add("term", std::to_string(s.term()));
   head.add("commit", std::to_string(s.commit_index()));
   head.add("applied", std::to_string(s.applied_index()));
+  if (s.reads() == "lease") head.add("reads", "by lease");
   if (s.has_summary()) add_summary(s.summary(), head);
   text_table table(
       {">ID", "ADDRESS", "ROLE", "STATE", ">MATCH", ">WINDOW", "LINK", ">RTT", "VERSION"});

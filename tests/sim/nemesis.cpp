@@ -144,9 +144,9 @@ void world::fill_disk(member& m) {
   later(length, [&m] { m.where.disk.set_faults({}); });
 }
 
-// At most one jump a second: leases are made for a declared difference of clocks.
+// At most one jump a second: node leases are made for a declared difference of clocks.
 void world::jump_clock(member& m) {
-  if (now_ < jumped_at_ + 1000 * ms || settings_.core.reads == raft::read_mode::lease) return;
+  if (now_ < jumped_at_ + 1000 * ms) return;
   jumped_at_ = now_;
   const auto length = dice_.below(40 * ms);
   m.where.clock.base += length;

@@ -52,6 +52,9 @@ void world::settle_parameters() {
     c.check_quorum = c.prevote = true;
     c.reads = raft::read_mode::lease;
     c.clock_drift_percent = 25;  // of clocks that are up to 10 % fast and slow
+    c.promise_ticks = c.election_min_ticks;
+    // A tick may come at once, and a jump of the clock brings another one forward.
+    c.promise_slack_ticks = 2;
   }
   voters_ = options_.nodes != 0 ? options_.nodes : dice_.one_in(3) ? 5 : 3;
 }

@@ -5,6 +5,7 @@ killed.
 import pathlib
 import re
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -223,6 +224,47 @@ class Consensus(Case):
         waits, entries = (self.sum_of(node, n) - b for n, b in zip(names, before))
         self.assertGreaterEqual(entries, 20)
         return waits / entries
+
+    def test_a_leader_that_was_paused_does_not_answer_from_a_lease_that_ran_out(self):
+        cluster = self.cluster(3, "--reads", "lease")
+        old = cluster.leader()
+        old.ok("kv", "put", "k", "old")
+        for _ in range(20):
+            self.assertEqual(old.ok("kv", "get", "k")["value"], "old")
+        self.assertEqual(old.ok("cluster", "status")["reads"], "lease")
+        self.assertGreater(self.sum_of(old, 'blixard_raft_reads_total{kind="lease"}'), 0)
+        others = cluster.followers()
+        old.suspend()
+        eventually(
+            "another node leads",
+            lambda: ctl(others, "kv", "put", "k", "new", timeout=2)[0] == 0,
+        )
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(old.ctl("kv", "get", "k")))
+        asking.start()
+        time.sleep(0.5)  # the question waits in the socket of the paused node
+        old.resume()
+        asking.join()
+        code, answer = answers[0]
+        self.assertTrue(code != 0 or answer["result"]["value"] == "new", answer)
+        eventually("it follows", lambda: cluster.leader() is not old)
+
+    def test_lease_reads_do_not_depend_on_what_the_other_nodes_are_configured_to(self):
+        cluster = self.cluster(3)
+        one = cluster.followers()[0]
+        one.kill()
+        one.flags += ["--reads", "lease"]
+        one.start()
+        cluster.wait_ready()
+        cluster.ok("cluster", "transfer", str(one.number))
+        eventually("it leads", lambda: cluster.leader() is one)
+        one.ok("kv", "put", "k", "v")
+
+        def by_lease():
+            self.assertEqual(one.ok("kv", "get", "k")["value"], "v")
+            return self.sum_of(one, 'blixard_raft_reads_total{kind="lease"}') > 0
+
+        eventually("the others promise although they do not read so", by_lease)
 
     def test_an_entry_waits_for_one_sync_on_idle_disks(self):
         cluster = self.cluster(3)

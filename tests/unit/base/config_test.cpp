@@ -89,6 +89,10 @@ TEST(config, every_flag_arrives) {
                                       "90",
                                       "--election-rank",
                                       "2",
+                                      "--reads",
+                                      "lease",
+                                      "--clock-drift-percent",
+                                      "5",
                                       "--snapshot-entries",
                                       "100",
                                       "--snapshot-rate",
@@ -125,6 +129,8 @@ TEST(config, every_flag_arrives) {
   EXPECT_EQ(c->election_min_ms, 60u);
   EXPECT_EQ(c->election_max_ms, 90u);
   EXPECT_EQ(c->election_rank, 2u);
+  EXPECT_TRUE(c->lease_reads);
+  EXPECT_EQ(c->clock_drift_percent, 5u);
   EXPECT_EQ(c->snapshot_entries, 100u);
   EXPECT_EQ(c->snapshot_rate, 3u << 20);
   EXPECT_EQ(c->segment_bytes, 1u << 20);
@@ -240,6 +246,8 @@ TEST(config, a_mistake_names_its_place_and_the_way_out) {
       {{"--heartbeat-ms", "5"}, {}, "", configuration, "heartbeat-ms is shorter", ""},
       {{"--heartbeat-ms", "100"}, {}, "", configuration, "election-min-ms is shorter", ""},
       {{"--election-rank", "16"}, {}, "", usage, "is not a number up to 15", ""},
+      {{"--reads", "stale"}, {}, "", usage, "is not one of quorum, lease", ""},
+      {{"--clock-drift-percent", "51"}, {}, "", usage, "is not a number up to 50", ""},
       {{"--election-max-ms", "150"}, {}, "", configuration, "election-max-ms is not longer", ""},
       {{"--segment-bytes", "1K"}, {}, "", configuration, "segment-bytes: 1024", ""},
       {{"--max-frame-bytes", "1G"}, {}, "", configuration, "max-frame-bytes", ""},

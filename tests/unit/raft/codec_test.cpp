@@ -52,6 +52,7 @@ message random_message(dice& d) {
   m.force = d.below(2) == 1;
   m.notice = d.below(2) == 1;
   m.rank = static_cast<std::uint32_t>(d.below(16));
+  m.promise_us = d.number();
   m.context = d.number();
   m.nonce = d.number();
   m.repair = d.number();
@@ -104,6 +105,7 @@ void expect_same(const message& m, const pb::RaftMessage& p) {
   EXPECT_EQ(m.force, p.force());
   EXPECT_EQ(m.notice, p.notice());
   EXPECT_EQ(m.rank, p.rank());
+  EXPECT_EQ(m.promise_us, p.promise_us());
   EXPECT_EQ(m.context, p.context());
   EXPECT_EQ(m.nonce, p.nonce());
   EXPECT_EQ(m.repair, p.repair());
@@ -146,6 +148,7 @@ void expect_same(const message& a, const message& b) {
   EXPECT_EQ(a.force, b.force);
   EXPECT_EQ(a.notice, b.notice);
   EXPECT_EQ(a.rank, b.rank);
+  EXPECT_EQ(a.promise_us, b.promise_us);
   EXPECT_EQ(a.context, b.context);
   EXPECT_EQ(a.nonce, b.nonce);
   EXPECT_EQ(a.repair, b.repair);

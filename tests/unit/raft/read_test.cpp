@@ -159,6 +159,128 @@ TEST(lease_reads, are_answered_at_once_while_the_lease_lasts) {
   EXPECT_EQ(valid, 7);
 }
 
+// An acknowledgement does not say which sending of an entry it is for.
+TEST(lease_reads, are_not_prolonged_by_a_late_acknowledgement_of_what_was_sent_again) {
+  cluster c(plain(true));
+  c.elect(1);
+  std::vector<message> late;
+  c.drop = [&](const message& m) {
+    if (m.type == message_type::append_resp && m.to == node_id{1}) late.push_back(m);
+    return m.type != message_type::append;
+  };
+  c.propose(1, "x");
+  c.settle();
+  ASSERT_EQ(late.size(), 2u);
+  c.tick(1, 6);
+  for (const std::uint64_t id : {2, 3}) {
+    ASSERT_TRUE(c.at(1).report(node_id{id}, report_kind::unreachable));
+    c.cut(1, id);
+  }
+  c.propose(1, "y");
+  c.take(1);  // sends both, to nobody
+  c.tick(1, 3);
+  for (message& m : late) ASSERT_TRUE(c.at(1).step(std::move(m)));
+  c.nodes.at(1).reads.clear();
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.take(1);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty()) << "they heard from 1 nine ticks ago";
+}
+
+TEST(lease_reads, have_run_out_after_time_in_which_nobody_could_tick) {
+  cluster c(plain(true));
+  c.elect(1);
+  c.tick_all(2);
+  const auto asked = [&](std::uint64_t context) {
+    c.nodes.at(1).reads.clear();
+    EXPECT_TRUE(c.at(1).read_index(context));
+    c.take(1);
+    return c.nodes.at(1).reads;
+  };
+  ASSERT_EQ(asked(1).size(), 1u);
+  EXPECT_TRUE(asked(2).at(0).by_lease);
+  c.at(1).skip(10);  // the process was stopped
+  EXPECT_TRUE(asked(3).empty());
+  EXPECT_TRUE(c.at(1).is_leader()) << "no timer runs out by it";
+  c.settle();
+  ASSERT_EQ(c.nodes.at(1).reads.size(), 1u);
+  EXPECT_FALSE(c.nodes.at(1).reads[0].by_lease);
+}
+
+TEST(lease_reads, a_promise_is_kept_through_ticks_that_are_skipped) {
+  cluster c(plain(true));
+  c.elect(1);
+  c.tick_all(2);
+  c.isolate(1);
+  c.at(2).skip(100);  // its clock has jumped: by 1's it may have heard from 1 just now
+  (void)c.at(3).campaign();
+  c.settle();
+  EXPECT_FALSE(c.at(3).is_leader());
+}
+
+// Whether a leader may trust an answer is said in the answer, so it matters not who else is
+// configured how.
+cluster_options leases_on_1_only(std::uint32_t promised_by_the_others) {
+  cluster_options o = plain();
+  o.tune = [=, tune = o.tune](config& k) {
+    tune(k);
+    if (k.id == node_id{1}) k.reads = read_mode::lease;
+    k.promise_ticks = k.id == node_id{1} ? 0 : promised_by_the_others;
+  };
+  return o;
+}
+
+TEST(lease_reads, need_followers_that_promise) {
+  cluster c(leases_on_1_only(0));
+  c.elect(1);
+  c.tick_all(2);
+  ASSERT_TRUE(c.at(1).read_index(1));
+  c.take(1);
+  EXPECT_TRUE(c.nodes.at(1).reads.empty());
+  c.settle();
+  ASSERT_EQ(c.nodes.at(1).reads.size(), 1u) << "a quorum is asked";
+  EXPECT_FALSE(c.nodes.at(1).reads[0].by_lease);
+}
+
+TEST(lease_reads, last_as_long_as_the_followers_promise_whatever_reads_they_make) {
+  cluster c(leases_on_1_only(6));
+  c.elect(1);
+  c.tick_all(2);
+  c.isolate(1);
+  int valid = 0;
+  for (;; ++valid) {
+    c.tick(1);
+    c.nodes.at(1).reads.clear();
+    ASSERT_TRUE(c.at(1).read_index(100));
+    c.take(1);
+    if (c.nodes.at(1).reads.empty()) break;
+  }
+  // Promised: 6 ticks, of which the first may come at once; (elapsed + 1) * 1.1 <= 5.
+  EXPECT_EQ(valid, 3);
+}
+
+TEST(lease_reads, bind_a_restarted_follower_for_what_any_former_life_may_have_promised) {
+  cluster_options o = plain();
+  o.tune = [tune = o.tune](config& k) {
+    tune(k);
+    k.promise_ticks = 5;
+    k.restart_hold_ticks = 8;
+  };
+  cluster c(o);
+  c.elect(1);
+  c.isolate(1);
+  c.crash(2);
+  c.restart(2);
+  c.tick(3, 12);  // campaigns
+  c.tick(2, 7);
+  (void)c.at(3).campaign();
+  c.settle();
+  EXPECT_FALSE(c.at(3).is_leader());
+  c.tick(2);
+  (void)c.at(3).campaign();
+  c.settle();
+  EXPECT_TRUE(c.at(3).is_leader());
+}
+
 TEST(lease_reads, end_for_the_term_once_leadership_was_offered) {
   cluster c(plain(true));
   c.elect(1);
