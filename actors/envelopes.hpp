@@ -103,6 +103,7 @@ struct member_address {
 /// The addresses of all members; replaces what was known before.
 struct members_changed {
   std::vector<member_address> members;
+  bool all = true;  // false: of some (a witness does not see all): what else is known stays
 };
 /// A request that is not for whoever got it: another node has to answer it (`target`), or, with
 /// target 0, it goes through dispatch again (this node stopped leading before anything was done for

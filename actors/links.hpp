@@ -55,6 +55,7 @@ struct shared_facts {
   node_id self;
   cluster_id cluster;
   std::string version;
+  bool witness = false;                   // this node votes and has no data
   published* flags = nullptr;             // groups written by raft and by node-state
   metrics::registry* registry = nullptr;  // handles resolved by each actor at start
   replaced<raft_view> raft;               // writer: raft

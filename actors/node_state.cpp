@@ -164,6 +164,7 @@ void node_state::send_members() {
     members.members.push_back({n.id, f.address()});
     holders.list.push_back({n.id, f.incarnation(), f.state() == pb::NODE_DOWN});
   });
+  members.all = !facts_.witness;
   send(to_.router, std::move(members));
   send(to_.raft, std::move(holders));
   if (alive && !registered_) {
@@ -266,7 +267,8 @@ void node_state::tick() {
 }
 
 void node_state::register_self() {
-  if (registered_ || !facts_.flags->leader()) return;
+  // A witness is no node of the inventory: nothing is placed on it, and no lease is granted to it.
+  if (facts_.witness || registered_ || !facts_.flags->leader()) return;
   const auto now = net::monotonic_ns();
   if (register_sent_ns_ != 0 && now - register_sent_ns_ < register_again_ns) return;
   register_sent_ns_ = now;

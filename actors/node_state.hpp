@@ -50,6 +50,7 @@ class node_state final : public hosted<state_actor::base> {
   void local(const local_query& q);
   void answer_query(const origin& from, const pb::Query& q, const frame_ptr& frame, answers& out);
   void show_member(const raft_view& view, pb::MemberStatus& m) const;
+  [[nodiscard]] error no_data() const;
   void complete_header(pb::Answer& a) const;
   void digest(const origin& from, const pb::Query& q);
   void send_digest(const origin& to);

@@ -66,7 +66,10 @@ void node_state::answer_query(const origin& from, const pb::Query& q, const fram
       metrics_text(from, q);
       return;
     case pb::Query::kDigest:
-      digest(from, q);
+      if (facts_.witness)
+        refuse(from, no_data());
+      else
+        digest(from, q);
       return;
     case pb::Query::kKvGet:
     case pb::Query::kKvList:
@@ -78,10 +81,20 @@ void node_state::answer_query(const origin& from, const pb::Query& q, const fram
     case pb::Query::Q_NOT_SET:
       break;
   }
+  if (facts_.witness) {
+    refuse(from, no_data());
+    return;
+  }
   pb::Answer a;
   machine_.answer(q, a);
   complete_header(a);
   out.list.push_back({from, answer_frame(from.request, a)});
+}
+
+error node_state::no_data() const {
+  return make_error(errc::invalid_state,
+                    "node " + to_string(facts_.self) + " is a witness: it has no data",
+                    "leave --stale out, or ask another node");
 }
 
 void node_state::complete_header(pb::Answer& a) const {
@@ -104,7 +117,8 @@ void show_progress(const raft::peer_status& p, pb::MemberStatus& m) {
 std::string role_in(const raft_view& view, node_id id) {
   if (!view.conf.contains(id)) return "none";
   if (id == view.leader) return "leader";
-  return view.conf.is_voter(id) ? "follower" : "learner";
+  if (!view.conf.is_voter(id)) return "learner";
+  return view.conf.is_witness(id) ? "witness" : "follower";
 }
 
 }  // namespace
@@ -117,6 +131,8 @@ void node_state::show_member(const raft_view& view, pb::MemberStatus& m) const {
     if (p.id != id) continue;
     show_progress(p, m);
     recovering = recovering || p.recovering;
+    // A witness does not register, so the inventory cannot tell whether it is there.
+    if (p.witness) m.set_state(p.recent_active ? "ready" : "down");
   }
   if (recovering) m.set_state("recovering");
 }

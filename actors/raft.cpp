@@ -336,9 +336,14 @@ void raft_driver::hand_out(raft::output& out) {
   finish_reads(out);
   if (out.conf) {
     const bool member = out.conf->contains(core_.id());
+    if (member && out.conf->is_witness(core_.id()) != facts_.witness)
+      options_.fatal(3, facts_.witness ? "this node is a member with data, not a witness"
+                                       : "this node is a witness: start it with --witness");
     removed_ = was_member_ && !member;
     was_member_ = was_member_ || member;
     metrics_.voters.set(out.conf->voters.size());
+    metrics_.witnesses.set(std::ranges::count_if(
+        out.conf->voters, [&](node_id id) { return out.conf->is_witness(id); }));
     metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
     publish_view();
   }

@@ -30,6 +30,10 @@
 #include "runtime/state/lease_table.hpp"
 #include "runtime/storage/incoming.hpp"
 
+namespace blixard::pb {
+class AdminRequest;
+}  // namespace blixard::pb
+
 namespace blixard::actors {
 
 struct raft_options {
@@ -38,7 +42,7 @@ struct raft_options {
   std::uint64_t snapshot_rate = 0;     // bytes per second to all peers together; 0: no limit
   /// What a former process received of a snapshot.
   std::optional<storage::incoming_snapshot> incoming;
-  std::string advertise;     // of this node
+  std::string advertise;  // of this node
   bool lease_reads = false;  // as in the core's configuration: then its ticks follow the clock
   std::function<void(int, const std::string&)> fatal;
   routing::buffer_pool* pool = nullptr;  // of the loop; null: the heap
@@ -135,7 +139,7 @@ class raft_driver final : public hosted<raft_actor::base> {
 
   // raft_admin.cpp
   void administer(const admin_request& request);
-  void join(const origin& from, node_id id, const std::string& address);
+  void join(const origin& from, const pb::AdminRequest& request);
   void change_membership(const origin& from, const raft::conf_change& change);
   void remove(const origin& from, node_id id);
   void transfer(const origin& from, node_id target);

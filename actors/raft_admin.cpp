@@ -49,7 +49,7 @@ void raft_driver::administer(const admin_request& request) {
   }
   switch (r.op_case()) {
     case pb::AdminRequest::kJoin:
-      join(request.from, node_id{r.join().node()}, r.join().address());
+      join(request.from, r);
       break;
     case pb::AdminRequest::kRemove:
       remove(request.from, node_id{r.remove()});
@@ -69,17 +69,31 @@ void raft_driver::administer(const admin_request& request) {
   schedule_flush();
 }
 
-void raft_driver::join(const origin& from, node_id id, const std::string& address) {
-  if (!id || address.empty()) {
+void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
+  const auto& wish = request.join();
+  const node_id id{wish.node()};
+  if (!id || wish.address().empty()) {
     answer(from, make_error(errc::invalid_argument, "a node joins with an id and an address"));
+    return;
+  }
+  const auto& conf = core_.configuration();
+  const bool member = conf.contains(id);
+  // What a node is does not change with its disk: an id that was a witness's never gets data.
+  if ((wish.itself() || !member) && conf.is_witness(id) != wish.witness() &&
+      (member || conf.is_witness(id))) {
+    answer(from, make_error(errc::invalid_argument,
+                            "node " + to_string(id) +
+                                (wish.witness() ? " is a member with data, not a witness"
+                                                : " is or was a witness, which has no data"),
+                            "take another id, or start it as what it is"));
     return;
   }
   pb::NodeAddress context;
   context.set_node(id.value());
-  context.set_address(address);
+  context.set_address(wish.address());
   raft::conf_change change;
-  const bool member = core_.configuration().contains(id);
-  change.changes.push_back({member ? raft::conf_op::update : raft::conf_op::learner, id});
+  const auto fresh = wish.witness() ? raft::conf_op::witness : raft::conf_op::learner;
+  change.changes.push_back({member ? raft::conf_op::update : fresh, id});
   change.context = to_slice(context);
   change_membership(from, change);
 }
@@ -128,9 +142,9 @@ void raft_driver::transfer(const origin& from, node_id target) {
                             "see `cluster status`"));
     return;
   } else if (!r) {
-    answer(from, make_error(errc::not_found,
-                            "node " + to_string(target) + " is not a voter of this cluster",
-                            "see `cluster status`"));
+    answer(from,
+           make_error(errc::not_found, "node " + to_string(target) + " is not a voter with data",
+                      "see `cluster status`"));
     return;
   }
   transfer_ = {from, target, now() + transfer_patience_ns};

@@ -12,6 +12,7 @@
 
 #include "actors/frames.hpp"
 #include "actors/raft.hpp"
+#include "runtime/state/machine.hpp"
 
 namespace blixard::actors {
 namespace {
@@ -138,8 +139,15 @@ void raft_driver::receive_chunk(raft::decoded_message& d) {
                              taken.received - taken.fresh.size(),
                              std::move(taken.fresh)});
   if (taken.gap || !snapshot_in_.complete()) return;
-  d.msg.snapshot = std::make_shared<const snapshot>(
-      snapshot{meta.index, meta.term, meta.conf, snapshot_in_.finish()});
+  auto data = snapshot_in_.finish();
+  if (data.empty() && facts_.witness) {
+    // What its own start can load: a state machine that holds nothing, at the snapshot's place.
+    state::machine nothing;
+    nothing.stand_at(meta.index, meta.term);
+    data = nothing.view().encode({facts_.cluster, meta.conf});
+  }
+  d.msg.snapshot =
+      std::make_shared<const snapshot>(snapshot{meta.index, meta.term, meta.conf, std::move(data)});
   (void)core_.step(std::move(d.msg));
 }
 

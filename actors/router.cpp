@@ -412,6 +412,7 @@ void router::set_members(const members_changed& change) {
     if (io_ == nullptr) continue;
     if (const auto where = net::address::parse(m.address)) io_->set_peer(m.id, *where);
   }
+  if (!change.all) next.insert(members_.begin(), members_.end());
   for (const auto& [id, address] : members_)
     if (!next.contains(id) && io_ != nullptr) io_->remove_peer(id);
   if (next == members_) return;

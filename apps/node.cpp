@@ -335,6 +335,7 @@ void node::spawn() {
   facts_.self = config_.id;
   facts_.cluster = disk_.cluster;
   facts_.version = version;
+  facts_.witness = disk_.witness;
   facts_.flags = flags_.get();
   facts_.registry = &registry_;
   system_ = std::make_unique<caf::actor_system>(caf_config_);
@@ -346,7 +347,7 @@ void node::spawn() {
   const auto applied = disk_.machine.applied_index();
   links_.router = actors::spawn_hosted<actors::router>(
       sys, *router_host_, links_, facts_, loop_.get(), io_.get(),
-      [dir = config_.data_dir](const auto& members) { save_peers(dir, members); });
+      [this](const auto& members) { save_peers(config_.data_dir, members, disk_.witness); });
   links_.raft = actors::spawn_hosted<actors::raft_driver>(
       sys, *raft_host_, links_, facts_, loop_.get(),
       actors::raft_options{.tick_ns = config_.tick_ms * ms_ns,

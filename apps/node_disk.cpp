@@ -90,6 +90,30 @@ start_result<void> accept_damage(const node_config& config, storage::store::open
   return {};
 }
 
+// Some configuration entry of the log makes this node that.
+bool log_makes(node_id self, raft::conf_op op, const storage::recovery& found) {
+  return std::ranges::any_of(found.entries, [&](const entry& e) {
+    if (e.kind != entry_kind::conf) return false;
+    const auto change = raft::decode_conf_change(e.data);
+    const raft::conf_change::single made{op, self};
+    return change && std::ranges::find(change->changes, made) != change->changes.end();
+  });
+}
+
+// What a node was made, by its log or snapshot, stays, whatever flags a later start has.
+start_result<bool> is_witness(const node_config& config, const storage::recovery& found) {
+  const auto& conf = found.snap.conf;
+  if (conf.is_witness(config.id) || log_makes(config.id, raft::conf_op::witness, found))
+    return true;
+  const bool has_data = conf.contains(config.id) ||
+                        log_makes(config.id, raft::conf_op::learner, found) ||
+                        log_makes(config.id, raft::conf_op::voter, found);
+  if (!config.witness || !has_data) return config.witness;
+  return fail(exit_code::configuration,
+              "this node is a member with data: it cannot become a witness. Leave --witness out, "
+              "or remove it and join with another id and an empty data directory");
+}
+
 std::string peers_path(const std::string& data_dir) { return data_dir + "/peers.json"; }
 
 // What came of one question to the members.
@@ -148,12 +172,15 @@ start_result<node_disk> open_disk(const node_config& config) {
   for (const auto& w : found.warnings) spdlog::warn("{}", w);
   if (found.corrupt)
     if (auto r = accept_damage(config, *opened); !r) return tl::unexpected(r.error());
+  const auto witness = is_witness(config, found);
+  if (!witness) return tl::unexpected(witness.error());
   node_disk disk{.files = std::move(files),
                  .store = std::move(opened->disk),
                  .cluster = found.owner.cluster,
                  .last_index = found.last_index,
                  .last_term = found.last_term,
                  .truncated_bytes = found.truncated_bytes,
+                 .witness = *witness,
                  .repair = found.corrupt || found.repair_to ? random_id() : 0};
   disk.raft.hard = found.hard;
   disk.raft.entries = std::move(found.entries);
@@ -188,8 +215,11 @@ std::vector<actors::member_address> load_peers(const std::string& data_dir) {
   return out;
 }
 
-void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members) {
+void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members,
+                bool keep_others) {
   nlohmann::json json = nlohmann::json::object();
+  if (keep_others)
+    for (const auto& m : load_peers(data_dir)) json[to_string(m.id)] = m.address;
   for (const auto& m : members) json[to_string(m.id)] = m.address;
   const auto path = peers_path(data_dir);
   {
@@ -215,6 +245,8 @@ start_result<admission_ticket> ask_to_join(const node_config& config,
   pb::AdminRequest request;
   request.mutable_join()->set_node(config.id.value());
   request.mutable_join()->set_address(advertise);
+  request.mutable_join()->set_witness(config.witness);
+  request.mutable_join()->set_itself(true);
   pb::Query who;
   who.mutable_cluster_status();
   // Whether this id is a member already is asked before anything is changed, and only once: an

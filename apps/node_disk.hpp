@@ -36,6 +36,7 @@ struct node_disk {
   log_index last_index;
   blixard::term last_term;
   std::uint64_t truncated_bytes = 0;
+  bool witness = false;  // votes, has no data
   std::uint64_t repair =
       0;  // not 0: the log is damaged, the peers repair it (raft::config::repair)
 };
@@ -49,7 +50,9 @@ struct node_disk {
 /// The members' addresses as last known, in `peers.json`: a hint for a restart, so that a node
 /// finds its peers before it has heard from any. Missing or damaged: empty.
 [[nodiscard]] std::vector<actors::member_address> load_peers(const std::string& data_dir);
-void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members);
+/// `keep_others`: these are some of the members only.
+void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members,
+                bool keep_others = false);
 
 /// What a node learns when it is admitted.
 struct admission_ticket {

@@ -139,6 +139,8 @@ constexpr std::array settings{
             [](cfg& c, str v) { return store_bool(c.bootstrap, v); }},
     setting{"join", "HOST:PORT", list, "members to ask for admission",
             [](cfg& c, str v) { return append_endpoints(c.join, v); }},
+    setting{"witness", "", toggle, "join as a voter without data and without VMs",
+            [](cfg& c, str v) { return store_bool(c.witness, v); }},
     setting{"metrics", "HOST:PORT", single, "where HTTP for Prometheus listens [127.0.0.1:9464]",
             [](cfg& c, str v) { return store(c.metrics, parse_endpoint(v)); }},
     setting{"name", "NAME", single, "a name for people [node-<id>]", set_name},
@@ -217,6 +219,9 @@ tl::expected<void, config_error> check_membership(const node_config& c) {
   if (c.bootstrap && !c.join.empty())
     return stop(exit_code::usage, "bootstrap and join exclude each other",
                 "--bootstrap makes a new cluster, --join enters an existing one");
+  if (c.bootstrap && c.witness)
+    return stop(exit_code::usage, "bootstrap and witness exclude each other",
+                "a cluster begins with a node that has data");
   if (c.dial.contains(c.id))
     return stop(exit_code::configuration, "dial names this node itself",
                 "dial is for the other nodes");

@@ -234,6 +234,7 @@ class core {
   void maybe_commit();
   void replicate();
   void replicate_to(progress& p);
+  [[nodiscard]] log_index sendable_to(const progress& p) const;
   [[nodiscard]] static std::uint64_t leave_out_data(std::vector<entry>& entries);
   std::uint64_t send_append(progress& p, carries what);
   void send_snapshot(progress& p);
@@ -254,6 +255,8 @@ class core {
 
   // core_conf.cpp
   [[nodiscard]] bool conf_change_allowed(const conf_change& change) const;
+  [[nodiscard]] bool data_stays(const conf_state& next) const;
+  [[nodiscard]] log_index data_limit() const;
   log_index append_conf(const conf_change& change, slice encoded);
   bool apply_conf_entry(log_index index);
   void use_conf(conf_state conf);

@@ -1,5 +1,6 @@
 // Configuration changes (thesis chapter 4): effective when applied, one in flight, none before the
 // leader has committed in its own term.
+#include <algorithm>
 #include <utility>
 
 #include "messages/check.hpp"
@@ -14,7 +15,43 @@ bool core::conf_change_allowed(const conf_change& change) const {
   // before the first commit of the term could overtake another leader's (the 2015 erratum on
   // single-server changes).
   if (log_.last_conf() > applied_ || !committed_in_term()) return false;
-  return apply_change(tracker_.conf(), change).has_value();
+  const auto next = apply_change(tracker_.conf(), change);
+  return next && data_stays(*next);
+}
+
+// How far the log may be committed, or told to a witness. Where witnesses vote, a quorum may hold
+// an entry's place alone. Its data must then be where somebody can lead from: so this leader's own
+// disk counts, always, and some voter with data in each half. From a configuration entry on, until
+// it is effective, somebody with data who stays must have it, too: whoever is removed may be the
+// only one that has.
+log_index core::data_limit() const {
+  const conf_state& conf = tracker_.conf();
+  if (conf.witnesses.empty()) return log_.last();
+  const auto durable = [](const progress& p) { return p.repair == 0 ? p.match.value() : 0; };
+  std::uint64_t sure = std::min(log_.last().value(), tracker_.data_of(durable));
+  if (const progress* self = tracker_.find(config_.id)) sure = std::min(sure, durable(*self));
+  const log_index change = log_.last_conf();
+  if (change <= applied_ || change.value() > sure) return log_index{sure};
+  const auto decoded = decode_conf_change(log_.at(change).data);
+  const auto next = decoded ? apply_change(conf, *decoded) : conf_result{conf};
+  if (!next) return log_index{sure};
+  const auto reached = [&](node_id id) {
+    const progress* p = tracker_.find(id);
+    return p == nullptr ? 0 : durable(*p);
+  };
+  return log_index{std::min(sure, std::max(data_index(*next, reached), change.prev().value()))};
+}
+
+// A change that would wait for data, and with it everything behind it, is refused: somebody with
+// data who stays has what is committed, and was heard of lately.
+bool core::data_stays(const conf_state& next) const {
+  if (next.witnesses.empty()) return true;
+  const auto ready = [&](node_id id) -> std::uint64_t {
+    const progress* p = tracker_.find(id);
+    const bool up = p != nullptr && p->repair == 0 && p->match >= commit_;
+    return up && (id == config_.id || p->recent_active) ? 1 : 0;
+  };
+  return data_index(next, ready) != 0;
 }
 
 // A change that is refused still takes its place in the log, as an empty entry: the proposer sees
@@ -92,7 +129,7 @@ void core::maybe_auto_leave() {
 void core::step_down_if_removal_known() {
   if (!removal_) return;
   const auto known = [](const progress& p) { return std::uint64_t{p.knows_removal}; };
-  if (tracker_.quorum_of(known) > 0) become_follower(term_, {});
+  if (tracker_.quorum_of(known) > 0 && tracker_.data_of(known) > 0) become_follower(term_, {});
 }
 
 }  // namespace blixard::raft

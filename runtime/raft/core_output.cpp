@@ -79,6 +79,8 @@ void core::persisted(persist_seq seq) {
   finish_repair();
   if (is_leader()) {
     progress* self = tracker_.find(config_.id);
+    // A witness hears of entries that this disk has.
+    if (!tracker_.conf().witnesses.empty()) replicate_wanted_ = true;
     if (self != nullptr && self->acknowledge(gate_.durable()) && self->match > commit_)
       maybe_commit();
   } else if (self_vote_after_ && self_vote_after_ <= seq) {

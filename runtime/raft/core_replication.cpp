@@ -233,8 +233,9 @@ void core::commit_to(log_index index) {
 // The largest index that a quorum holds, if it is of our own term (section 5.4.2). We are one voice
 // of the quorum, as far as our disk is; the others can be enough without us.
 void core::maybe_commit() {
-  const log_index index{
+  const log_index held{
       tracker_.quorum_of([](const progress& p) { return p.repair == 0 ? p.match.value() : 0; })};
+  const log_index index = std::min(held, held <= commit_ ? held : data_limit());
   if (index <= commit_ || index > log_.last() || log_.term_at(index) != term_) return;
   const bool first_of_term = !committed_in_term();
   commit_to(index);
@@ -262,7 +263,8 @@ void core::replicate_to(progress& p) {
       break;
   }
   const log_index before = p.next;
-  while (p.state == progress_state::replicate && p.next <= log_.last() && !p.window.full())
+  const log_index end = sendable_to(p);
+  while (p.state == progress_state::replicate && p.next <= end && !p.window.full())
     send_append(p, carries::entries);
   // Nothing to send, or no room: the commit index still gets through, and a lost append is noticed.
   const bool lost_maybe = p.ping && p.match.next() < p.next;
@@ -270,6 +272,12 @@ void core::replicate_to(progress& p) {
       (lost_maybe || p.commit_sent < commit_))
     send_append(p, lost_maybe ? carries::question : carries::notice);
   p.ping = false;
+}
+
+// A place without data must not outlive the data: a witness that knows it would refuse its vote to
+// everybody who is left.
+log_index core::sendable_to(const progress& p) const {
+  return p.witness ? data_limit() : log_.last();
 }
 
 // What a witness gets: places and terms, and the configurations. Returns the bytes that are left.
@@ -296,9 +304,10 @@ std::uint64_t core::send_append(progress& p, carries what) {
   p.commit_sent = commit_;
   repeat_repair(p, m);
   std::uint64_t bytes = 0;
-  if (what == carries::entries && p.next <= log_.last()) {
+  const log_index end = sendable_to(p);
+  if (what == carries::entries && p.next <= end) {
     m.entries = spare_entries();
-    bytes = log_.copy(p.next, log_.last(), config_.max_msg_bytes, m.entries);
+    bytes = log_.copy(p.next, end, config_.max_msg_bytes, m.entries);
     if (p.witness) bytes = leave_out_data(m.entries);
     p.newest_sent = std::max(p.newest_sent, m.entries.back().index);
   }

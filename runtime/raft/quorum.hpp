@@ -49,6 +49,19 @@ template <class Reached>
                   quorum_index(std::span{conf.outgoing}, reached));
 }
 
+/// The largest number that some voter with data has reached in each half of a configuration; what
+/// only witnesses have reached is lost with the leader. `unbounded` for an empty half.
+template <class Reached>
+[[nodiscard]] std::uint64_t data_index(const conf_state& conf, const Reached& reached) {
+  const auto best_of = [&](const std::vector<node_id>& voters) {
+    std::uint64_t best = voters.empty() ? unbounded : 0;
+    for (const node_id id : voters)
+      if (!conf.is_witness(id)) best = std::max(best, reached(id));
+    return best;
+  };
+  return std::min(best_of(conf.voters), best_of(conf.outgoing));
+}
+
 /// The outcome of a vote, where `vote(id)` is vote_result::won for yes, lost for no and pending for
 /// not heard of. Won for no voters.
 template <class Vote>

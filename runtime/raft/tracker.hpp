@@ -123,6 +123,11 @@ class tracker {
   [[nodiscard]] std::uint64_t quorum_of(const Field& field) const {
     return quorum_index(conf_, [&](node_id id) { return field(*find(id)); });
   }
+  /// data_index() over a member of progress.
+  template <class Field>
+  [[nodiscard]] std::uint64_t data_of(const Field& field) const {
+    return data_index(conf_, [&](node_id id) { return field(*find(id)); });
+  }
 
  private:
   inflights::limits limits_;

@@ -197,6 +197,11 @@ applied_result machine::apply(const entry& e) {
   return out;
 }
 
+void machine::stand_at(log_index index, blixard::term term) noexcept {
+  t_->applied = index;
+  t_->applied_term = term;
+}
+
 log_index machine::applied_index() const noexcept { return t_->applied; }
 blixard::term machine::applied_term() const noexcept { return t_->applied_term; }
 

@@ -98,6 +98,10 @@ class machine {
   void apply(const entry& e, applied_result& out);
   applied_result apply(const entry& e);
 
+  /// A witness's machine takes a place behind entries whose data it never had. Precondition: it has
+  /// applied nothing with data, and less than `index`.
+  void stand_at(log_index index, blixard::term term) noexcept;
+
   /// Index and term of the last entry applied; part of the state.
   [[nodiscard]] log_index applied_index() const noexcept;
   [[nodiscard]] blixard::term applied_term() const noexcept;

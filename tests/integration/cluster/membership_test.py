@@ -3,10 +3,11 @@
 import json
 import pathlib
 import re
+import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, Cluster, ctl, eventually, main, run  # noqa: E402
+from harness import Case, Cluster, Exited, ctl, eventually, main, run  # noqa: E402
 from workload import Workload  # noqa: E402
 
 SMALL = ("--snapshot-entries", "200", "--segment-bytes", "64K")
@@ -158,6 +159,69 @@ class Membership(Case):
         self.assertEqual(cluster.leader().number, 2)
         first.start()
         eventually("node 1 leads again", lambda: cluster.leader() is first)
+
+    def test_a_witness_votes_and_holds_neither_data_nor_vms(self):
+        cluster = self.cluster(2)
+        payload = "what-a-witness-never-sees"
+        cluster.ok("kv", "put", "before", payload)
+        witness = cluster.add("--witness")
+
+        def shown():
+            nodes = {n["id"]: n for n in cluster.ok("cluster", "status")["nodes"]}
+            return nodes.get(3, {}).get("role"), nodes.get(3, {}).get("state")
+
+        eventually("it votes", lambda: shown() == ("witness", "ready"))
+        cluster.ok("kv", "put", "after", payload)
+        for name in ("a", "b", "c"):
+            cluster.ok("vm", "create", name, "--memory", "16M", "--command", "sleep 600")
+        self.assertNotIn(3, [v["node"] for v in cluster.ok("vm", "list")["vms"]])
+        self.assertEqual(cluster[0].ctl("cluster", "transfer", "3")[0], 3)
+
+        # Through it everything can be asked for; of it, nothing.
+        self.assertEqual(witness.ok("kv", "get", "after")["value"], payload)
+        code, answer = witness.ctl("kv", "get", "after", "--stale")
+        self.assertEqual((code, answer["error"]["code"]), (6, "invalid_state"))
+
+        # One node with data is enough, as long as the witness is there; and it stays a witness.
+        witness.kill()
+        witness.flags.remove("--witness")
+        witness.start()
+        leader = cluster.leader()
+        other = next(n for n in cluster.running() if n not in (leader, witness))
+        other.kill()
+        eventually(
+            "writes go on",
+            lambda: ctl([leader], "kv", "put", "alone", payload, timeout=2)[0] == 0,
+        )
+        self.assertEqual(self.roles(cluster)[3], "witness")
+        for node, has in ((leader, True), (witness, False)):
+            files = [p.read_bytes() for p in node.data.rglob("*") if p.is_file()]
+            self.assertEqual(any(payload.encode() in f for f in files), has, node.number)
+
+        # It elects, and does not lead.
+        leader.kill()
+        other.start()
+        code, _ = ctl([witness], "cluster", "status", timeout=2)
+        self.assertNotEqual(code, 0, "nobody can lead: the one is behind, the other has no data")
+        leader.start()
+        eventually("who has everything leads again", lambda: cluster.leader() is leader)
+        self.assertEqual(witness.ok("kv", "get", "alone")["value"], payload)
+
+    def test_what_a_member_is_does_not_change_with_its_disk(self):
+        cluster = self.cluster(2)
+        witness = cluster.add("--witness")
+        eventually("it votes", lambda: self.roles(cluster).get(3) == "witness")
+        witness.kill()
+        shutil.rmtree(witness.data)
+        witness.flags.remove("--witness")
+        with self.assertRaises(Exited) as refused:
+            witness.start("--join", cluster[0].address)
+        self.assertEqual(refused.exception.code, 3)
+        follower = next(n for n in cluster.followers() if n is not witness)
+        follower.kill()
+        with self.assertRaises(Exited) as refused:
+            follower.start("--witness")
+        self.assertEqual(refused.exception.code, 3)
 
     def test_a_removed_follower_exits_13_and_the_others_go_on(self):
         cluster = self.cluster(3)

@@ -93,6 +93,7 @@ TEST(config, every_flag_arrives) {
                                       "lease",
                                       "--clock-drift-percent",
                                       "5",
+                                      "--witness",
                                       "--snapshot-entries",
                                       "100",
                                       "--snapshot-rate",
@@ -131,6 +132,7 @@ TEST(config, every_flag_arrives) {
   EXPECT_EQ(c->election_rank, 2u);
   EXPECT_TRUE(c->lease_reads);
   EXPECT_EQ(c->clock_drift_percent, 5u);
+  EXPECT_TRUE(c->witness);
   EXPECT_EQ(c->snapshot_entries, 100u);
   EXPECT_EQ(c->snapshot_rate, 3u << 20);
   EXPECT_EQ(c->segment_bytes, 1u << 20);
@@ -248,6 +250,7 @@ TEST(config, a_mistake_names_its_place_and_the_way_out) {
       {{"--election-rank", "16"}, {}, "", usage, "is not a number up to 15", ""},
       {{"--reads", "stale"}, {}, "", usage, "is not one of quorum, lease", ""},
       {{"--clock-drift-percent", "51"}, {}, "", usage, "is not a number up to 50", ""},
+      {{"--witness", "--bootstrap"}, {}, "", usage, "bootstrap and witness exclude", ""},
       {{"--election-max-ms", "150"}, {}, "", configuration, "election-max-ms is not longer", ""},
       {{"--segment-bytes", "1K"}, {}, "", configuration, "segment-bytes: 1024", ""},
       {{"--max-frame-bytes", "1G"}, {}, "", configuration, "max-frame-bytes", ""},

@@ -131,9 +131,14 @@ void cluster::apply(std::uint64_t id, const output& out) {
     index = e.index;
     entry whole = e;
     // What a witness does not have is what the others have.
-    if (const auto at = committed_.find(e.index.value());
-        at != committed_.end() && e.data.empty() && is_witness(id))
+    if (e.kind == entry_kind::normal && e.data.empty() && is_witness(id)) {
+      const auto at = committed_.find(e.index.value());
+      if (at == committed_.end()) {
+        n.applied.push_back(e);
+        continue;
+      }
       whole.data = at->second.data;
+    }
     const auto [known, is_new] = committed_.try_emplace(e.index.value(), whole);
     if (!is_new && !(known->second == whole))
       throw std::logic_error("State Machine Safety: index " + to_string(e.index) + " differs on " +
