@@ -4,6 +4,8 @@
 // the first message is sent and emptied after the last actor ended; in between it is only read.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 
 #include "actors/interfaces.hpp"
@@ -60,6 +62,8 @@ struct shared_facts {
   metrics::registry* registry = nullptr;  // handles resolved by each actor at start
   replaced<raft_view> raft;               // writer: raft
   replaced<link_view> links;              // writer: router
+  /// The highest index that a leader called committed, also while this node's log ends before it.
+  std::atomic<std::uint64_t> committed_elsewhere{0};  // writer: raft
 };
 
 }  // namespace blixard::actors

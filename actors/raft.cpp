@@ -153,6 +153,7 @@ void raft_driver::receive(const raft_frames& in) {
     if (m.from == core_.lead() && !core_.is_leader()) {
       if (leader_contact_ns_ != 0) metrics_.heartbeat_gap.observe(now() - leader_contact_ns_);
       leader_contact_ns_ = now();
+      hear_of_commit(m.commit);
       notices_.clear();
     }
     if (m.type == raft::message_type::snapshot)
@@ -164,6 +165,12 @@ void raft_driver::receive(const raft_frames& in) {
   incoming_.msg.snapshot = {};
   incoming_.chunk = {};
   schedule_flush();
+}
+
+void raft_driver::hear_of_commit(log_index index) {
+  auto& known = facts_.committed_elsewhere;
+  if (index.value() > known.load(std::memory_order_relaxed))
+    known.store(index.value(), std::memory_order_relaxed);
 }
 
 void raft_driver::propose(proposals& list) {

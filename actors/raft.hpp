@@ -90,6 +90,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   // raft.cpp: inputs and the flush
   [[nodiscard]] slice keep(slice data, std::size_t arrived_bytes);
   void receive(const raft_frames& in);
+  void hear_of_commit(log_index index);
   void propose(proposals& list);
   void wait_for(const pending& p);
   void collect_reads(reads& list);

@@ -127,6 +127,7 @@ void raft_driver::receive_chunk(raft::decoded_message& d) {
     return;
   }
   leader_contact_ns_ = now();
+  hear_of_commit(meta.index);
   if (meta.index <= core_.commit() && !core_.recovering()) {
     answer_chunk(d.msg, {d.chunk.total, d.chunk.total, {}}, false);  // it has come another way
     return;

@@ -269,7 +269,8 @@ metrics::readiness node::readiness() const {
     r.reasons.emplace_back("no leader is known");
   else if (now_ns - std::min(now_ns, s.raft.leader_contact_ns) > config_.election_max_ms * ms_ns)
     r.reasons.emplace_back("the leader was not heard within an election timeout");
-  if (s.raft.commit.value() > s.state.applied.value() + 1000)
+  if (std::max(s.raft.commit.value(), facts_.committed_elsewhere.load(std::memory_order_relaxed)) >
+      s.state.applied.value() + 1000)
     r.reasons.emplace_back("more than 1000 committed entries are not applied yet");
   struct statvfs fs {};
   if (access(config_.data_dir.c_str(), W_OK) != 0 || statvfs(config_.data_dir.c_str(), &fs) != 0 ||

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from harness import BIN, SEED, Case, eventually, fetch, main, run  # noqa: E402
@@ -17,6 +18,7 @@ from workload import Workload  # noqa: E402
 KEPT_ENTRIES = 10_000  # the leader keeps so many behind a snapshot: more than that are written
 RATE = 600_000  # bytes per second
 HALF = 2_000_000
+SILENT_SECONDS = 3.5  # after three the leader keeps no log for one that does not answer
 SLOW = ("--snapshot-rate", str(RATE))
 
 
@@ -100,12 +102,18 @@ class Snapshots(Case):
         self.assertNotIn("does not get there", leader.log())
 
     def test_a_slow_one_holds_up_neither_heartbeats_nor_writes(self):
-        cluster = self.cluster(2, *SLOW)
+        cluster = self.cluster(3, *SLOW)
+        leader = cluster.leader()
+        late = next(n for n in cluster if n is not leader)
+        late.kill()
+        time.sleep(SILENT_SECONDS)
         term = cluster.ok("cluster", "status")["term"]
         self.grow(cluster)
-        leader = cluster.leader()
-        cluster.add()
+        late.start()
         eventually("it is under way", lambda: sent_bytes(leader) > 500_000)
+        status, why = fetch(late.metrics, "/readyz")
+        self.assertEqual(status, 503)
+        self.assertIn("not applied yet", why)
         load = Workload(cluster, clients=3)
         cluster.wait_voters().wait_ready()
         self.assertEqual(load.stop().problems(cluster.running())[:10], [])
