@@ -21,7 +21,7 @@ namespace {
 constexpr raft::log_retention retention{.always = 10'000, .most = 1'000'000};
 constexpr std::uint64_t kept_max_bytes = 256 * limits::MiB;
 // What the log keeps in memory in any case, with a snapshot or without one.
-constexpr std::uint64_t kept_min_bytes = 4 * limits::MiB;
+constexpr std::uint64_t kept_min_bytes = limits::MiB;
 // A member that has not answered for so long may never be back.
 constexpr std::uint64_t silent_ns = 3'000'000'000;
 }  // namespace
