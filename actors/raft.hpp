@@ -42,7 +42,7 @@ struct raft_options {
   std::uint64_t snapshot_rate = 0;     // bytes per second to all peers together; 0: no limit
   /// What a former process received of a snapshot.
   std::optional<storage::incoming_snapshot> incoming;
-  std::string advertise;  // of this node
+  std::string advertise;     // of this node
   bool lease_reads = false;  // as in the core's configuration: then its ticks follow the clock
   std::function<void(int, const std::string&)> fatal;
   routing::buffer_pool* pool = nullptr;  // of the loop; null: the heap
