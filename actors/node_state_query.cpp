@@ -112,6 +112,7 @@ void show_progress(const raft::peer_status& p, pb::MemberStatus& m) {
   m.set_inflight_bytes(p.inflight_bytes);
   m.set_window_messages(p.window_messages);
   m.set_window_bytes(p.window_bytes);
+  m.set_ack_delay_us(p.delay_us);
 }
 
 std::string role_in(const raft_view& view, node_id id) {

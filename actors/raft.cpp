@@ -121,6 +121,11 @@ std::uint64_t raft_driver::now() const noexcept {
   return loop_ != nullptr ? loop_->now_ns() : ticks_ * options_.tick_ns;
 }
 
+// How long acknowledgements take is measured from the flush that sends to the turn that receives.
+void raft_driver::show_time() {
+  if (loop_ != nullptr && options_.adaptive_window) core_.note_time(now() / 1000);
+}
+
 void raft_driver::schedule_flush() {
   if (flush_scheduled_) return;
   flush_scheduled_ = true;
@@ -140,6 +145,7 @@ slice raft_driver::keep(slice data, std::size_t arrived_bytes) {
 
 void raft_driver::receive(const raft_frames& in) {
   const auto arrived = wire_bytes(in.frames);
+  show_time();
   catch_up();
   if (!core_.configuration().contains(in.from)) tell_removed(in.from);
   for (const auto& f : in.frames) {
@@ -299,6 +305,7 @@ void raft_driver::on_tick() {
 
 void raft_driver::flush() {
   flush_scheduled_ = false;
+  show_time();
   start_read_round();
   while (core_.has_output()) {
     core_.take_output(out_);
@@ -555,6 +562,7 @@ void raft_driver::show_peer(const raft::peer_status& p) {
   peers_.of(p.id, metric::raft_window_bytes).set(p.window_bytes);
   peers_.of(p.id, metric::raft_inflight_messages).set(p.inflight);
   peers_.of(p.id, metric::raft_inflight_bytes).set(p.inflight_bytes);
+  peers_.of(p.id, metric::raft_ack_delay).set(static_cast<double>(p.delay_us) / 1e6);
 }
 
 void raft_driver::publish_view() {

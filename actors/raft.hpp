@@ -42,8 +42,9 @@ struct raft_options {
   std::uint64_t snapshot_rate = 0;     // bytes per second to all peers together; 0: no limit
   /// What a former process received of a snapshot.
   std::optional<storage::incoming_snapshot> incoming;
-  std::string advertise;     // of this node
-  bool lease_reads = false;  // as in the core's configuration: then its ticks follow the clock
+  std::string advertise;         // of this node
+  bool adaptive_window = false;  // tell the core the time, so that windows adapt
+  bool lease_reads = false;      // as in the core's configuration: then its ticks follow the clock
   std::function<void(int, const std::string&)> fatal;
   routing::buffer_pool* pool = nullptr;  // of the loop; null: the heap
 };
@@ -98,6 +99,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void applied(const applied_up_to& a);
   void on_tick();
   void catch_up();
+  void show_time();
   void schedule_flush();
   void flush();
   void start_read_round();

@@ -356,6 +356,7 @@ void node::spawn() {
                            .snapshot_rate = config_.snapshot_rate,
                            .incoming = std::exchange(disk_.incoming, std::nullopt),
                            .advertise = advertise_,
+                           .adaptive_window = config_.adaptive_window,
                            .lease_reads = config_.lease_reads,
                            .fatal = fatal,
                            .pool = &pool_},

@@ -103,6 +103,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_window_bytes, "blixard_raft_window_bytes", gauge, peer, "Payload bytes that may be on their way to a peer, on the leader; 0 for no limit.") \
   X(raft_inflight_messages, "blixard_raft_inflight_messages", gauge, peer, "Appends on their way to a peer and not acknowledged, on the leader.") \
   X(raft_inflight_bytes, "blixard_raft_inflight_bytes", gauge, peer, "Payload bytes on their way to a peer and not acknowledged, on the leader.") \
+  X(raft_ack_delay, "blixard_raft_shortest_ack_delay_seconds", gauge, peer, "Shortest time lately from sending an append to its acknowledgement by a peer, on the leader; 0 with fixed windows.") \
   X(raft_election_rank, "blixard_raft_election_rank", gauge, none, "Election rank of this node: 0 campaigns first.") \
   X(raft_reads, "blixard_raft_reads_total", counter, read, "Reads answered by this node, by how they were made safe.") \
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \

@@ -85,9 +85,10 @@ struct node_config {
   std::uint32_t heartbeat_ms = limits::heartbeat_ms;
   std::uint32_t election_min_ms = limits::election_min_ms;
   std::uint32_t election_max_ms = limits::election_max_ms;
-  std::uint32_t election_rank = 0;         // 0 leads before 1, ... as long as it is there
-  bool witness = false;                    // join as a voter that keeps no data and runs no VMs
-  bool lease_reads = false;                // while it leads, answer reads by its lease
+  std::uint32_t election_rank = 0;  // 0 leads before 1, ... as long as it is there
+  bool witness = false;             // join as a voter that keeps no data and runs no VMs
+  bool adaptive_window = true;      // what is on its way to a follower adapts, within the limits
+  bool lease_reads = false;         // while it leads, answer reads by its lease
   std::uint32_t clock_drift_percent = 10;  // with lease_reads: of any two nodes' clocks
   std::uint64_t snapshot_entries = limits::snapshot_entries;  // applied since the last snapshot
   std::uint64_t snapshot_rate = 64 * limits::MiB;  // bytes per second to all peers; 0: no limit

@@ -182,6 +182,13 @@ constexpr std::array settings{
             [](cfg& c, str v) {
               return store(c.election_rank, parse_unsigned(v, limits::election_rank_max));
             }},
+    setting{"window", "HOW", single, "what is sent ahead to a follower: adaptive, fixed [adaptive]",
+            [](cfg& c, str v) {
+              std::string how;
+              auto ok = store_choice(how, v, {"adaptive", "fixed"});
+              c.adaptive_window = how != "fixed";
+              return ok;
+            }},
     setting{"reads", "HOW", single, "of a leader: quorum, or lease, which trusts clocks [quorum]",
             [](cfg& c, str v) {
               std::string how;

@@ -59,6 +59,10 @@ class core {
     promised_until_ += ticks;
   }
 
+  /// What the driver's monotonic clock shows, in microseconds, not 0. Only to measure how long
+  /// acknowledgements take (window.hpp): without it the limits of config are the windows.
+  void note_time(std::uint64_t us) noexcept { clock_us_ = us; }
+
   /// Times out now: pre-vote first where enabled. A leader ignores it. Errors: not_promotable.
   tl::expected<void, refusal> campaign();
 
@@ -234,6 +238,7 @@ class core {
   void maybe_commit();
   void replicate();
   void replicate_to(progress& p);
+  [[nodiscard]] inflights::moment moment() const noexcept { return {now_, clock_us_}; }
   [[nodiscard]] log_index sendable_to(const progress& p) const;
   [[nodiscard]] static std::uint64_t leave_out_data(std::vector<entry>& entries);
   std::uint64_t send_append(progress& p, carries what);
@@ -290,7 +295,8 @@ class core {
 
   raft::role role_ = raft::role::follower;
   node_id lead_;
-  std::uint64_t now_ = 1;  // ticks since the start; 0 means never
+  std::uint64_t now_ = 1;       // ticks since the start; 0 means never
+  std::uint64_t clock_us_ = 0;  // as the driver said; 0: it never did
   // No vote before this tick, since a leader may count on it.
   std::uint64_t promised_until_ = 0;
   std::uint32_t election_elapsed_ = 0;

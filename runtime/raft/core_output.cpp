@@ -128,8 +128,9 @@ raft::status core::status() const {
     peer.paused = p.paused();
     peer.inflight = static_cast<std::uint32_t>(p.window.count());
     peer.inflight_bytes = p.window.bytes();
-    peer.window_messages = p.window.allowed().messages;
-    peer.window_bytes = p.window.allowed().bytes;
+    peer.window_messages = p.window.window().allowed().messages;
+    peer.window_bytes = p.window.window().allowed().bytes;
+    peer.delay_us = p.window.window().shortest_us();
     peer.rank = p.id == config_.id ? config_.election_rank : p.rank;
     peer.pending_snapshot = p.pending_snapshot;
     peer.recent_active = p.recent_active || p.id == config_.id;

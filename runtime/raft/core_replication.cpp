@@ -193,7 +193,7 @@ void core::on_accepted(progress& p, const message& m) {
       p.become_replicate();
       break;
     case progress_state::replicate:
-      extend_lease(p, p.window.free_to(match), m.promise_us);
+      extend_lease(p, p.window.free_to(match, moment()), m.promise_us);
       break;
     case progress_state::snapshot:
       if (p.match >= log_.base()) p.become_replicate();
@@ -316,7 +316,7 @@ std::uint64_t core::send_append(progress& p, carries what) {
     if (p.probe_at == 0) p.probe_at = now_;
   } else if (!m.entries.empty()) {
     p.next = m.entries.back().index.next();
-    p.window.add(p.next.prev(), bytes, now_);
+    p.window.add(p.next.prev(), bytes, moment());
   }
   return bytes;
 }

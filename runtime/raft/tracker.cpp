@@ -6,18 +6,24 @@
 
 namespace blixard::raft {
 
-void inflights::add(log_index last, std::uint64_t bytes, std::uint64_t now) {
-  sent_.push_back({last, bytes, now});
+void inflights::add(log_index last, std::uint64_t bytes, moment now) {
   bytes_ += bytes;
+  sent_.push_back({last, bytes, now.tick, window_.sent({sent_.size() + 1, bytes_}, now.us)});
 }
 
-inflights::arrival inflights::free_to(log_index match) {
+inflights::arrival inflights::free_to(log_index match, moment now) {
   arrival newest;
+  flight_window::amount arrived;
+  flight_window::mark mark;
   while (!sent_.empty() && sent_.front().last <= match) {
     newest = {sent_.front().last, sent_.front().at};
+    mark = sent_.front().mark;
+    ++arrived.messages;
+    arrived.bytes += sent_.front().bytes;
     bytes_ -= sent_.front().bytes;
     sent_.pop_front();
   }
+  window_.acknowledged(arrived, mark, now.us);
   return newest;
 }
 

@@ -14,33 +14,33 @@
 #include "runtime/raft/quorum.hpp"
 #include "runtime/raft/ring.hpp"
 #include "runtime/raft/types.hpp"
+#include "runtime/raft/window.hpp"
 
 namespace blixard::raft {
 
-/// Appends that were sent and not acknowledged, bounded by messages and by bytes.
+/// Appends that were sent and not acknowledged, bounded by messages and by bytes: by limits, and
+/// within them by a window that adapts (window.hpp).
 class inflights {
  public:
-  /// 0: no limit.
-  struct limits {
-    std::uint32_t messages = 0;
-    std::uint64_t bytes = 0;
+  using limits = flight_window::amount;
+  /// Ticks for what is promised, microseconds for what is measured (0: no clock).
+  struct moment {
+    std::uint64_t tick = 0;
+    std::uint64_t us = 0;
   };
-  explicit inflights(limits l) noexcept : limits_(l) {}
+  explicit inflights(limits l) noexcept : window_(l) {}
 
-  [[nodiscard]] bool full() const noexcept {
-    return (limits_.messages != 0 && sent_.size() >= limits_.messages) ||
-           (limits_.bytes != 0 && bytes_ >= limits_.bytes);
-  }
+  [[nodiscard]] bool full() const noexcept { return window_.is_full({sent_.size(), bytes_}); }
   [[nodiscard]] std::size_t count() const noexcept { return sent_.size(); }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-  [[nodiscard]] limits allowed() const noexcept { return limits_; }
-  void add(log_index last, std::uint64_t bytes, std::uint64_t now);
+  [[nodiscard]] const flight_window& window() const noexcept { return window_; }
+  void add(log_index last, std::uint64_t bytes, moment now);
   struct arrival {
     log_index last;        // of the newest append that has arrived; 0: none
     std::uint64_t at = 0;  // the tick at which it was sent
   };
   /// All up to `match` have arrived.
-  arrival free_to(log_index match);
+  arrival free_to(log_index match, moment now);
   void clear();
 
  private:
@@ -48,8 +48,9 @@ class inflights {
     log_index last;
     std::uint64_t bytes = 0;
     std::uint64_t at = 0;  // ticks
+    flight_window::mark mark;
   };
-  limits limits_;
+  flight_window window_;
   std::uint64_t bytes_ = 0;
   ring<sent> sent_;
 };

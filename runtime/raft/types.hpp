@@ -73,8 +73,10 @@ struct config {
   /// The disk lost entries that this node had acknowledged (storage: recovery::repair_to): a number
   /// that names this repair, another one at each start. 0: it lost nothing. See core::recovering().
   std::uint64_t repair = 0;
-  std::uint32_t max_inflight_msgs = 256;    // unacknowledged appends per peer
-  std::uint64_t max_inflight_bytes = 0;     // payload bytes in them
+  /// Unacknowledged appends per peer, and payload bytes in them. With a clock (core::note_time)
+  /// these are the limits of windows that adapt.
+  std::uint32_t max_inflight_msgs = 256;
+  std::uint64_t max_inflight_bytes = 0;
   std::uint64_t max_msg_bytes = 1 << 20;    // payload bytes per append; one entry always fits
   std::uint64_t max_committed_bytes = 0;    // payload bytes per output; one entry always fits
   std::uint64_t max_uncommitted_bytes = 0;  // on the leader; then proposals are dropped
@@ -168,6 +170,7 @@ struct peer_status {
   std::uint64_t inflight_bytes = 0;
   std::uint64_t window_messages = 0;  // what may be unacknowledged; 0: no limit
   std::uint64_t window_bytes = 0;
+  std::uint64_t delay_us = 0;  // shortest of an acknowledgement lately; 0: not measured
   std::uint32_t rank = 0;      // election rank, as it says
   log_index pending_snapshot;  // 0: none
   bool recent_active = false;  // answered in this check_quorum interval

@@ -161,7 +161,8 @@ json status_json(const pb::ClusterStatus& s) {
                      {"inflight", m.inflight()},
                      {"window_messages", m.window_messages()},
                      {"window_bytes", m.window_bytes()},
-                     {"inflight_bytes", m.inflight_bytes()}});
+                     {"inflight_bytes", m.inflight_bytes()},
+                     {"ack_delay_us", m.ack_delay_us()}});
   json out{{"cluster_id", hex(s.cluster_id())},
            {"leader", s.leader()},
            {"term", s.term()},

@@ -51,6 +51,7 @@ class three_nodes {
 
   bool drive(std::size_t i) {
     core& n = *nodes_[i];
+    n.note_time(++clock_us_);
     if (!n.has_output()) return false;
     output& out = outputs_[i];
     n.take_output(out);
@@ -62,6 +63,7 @@ class three_nodes {
 
   std::array<std::unique_ptr<core>, 3> nodes_;
   std::array<output, 3> outputs_;
+  std::uint64_t clock_us_ = 0;  // so that the windows adapt here, too
 };
 
 }  // namespace blixard::raft

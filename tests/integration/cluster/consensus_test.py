@@ -289,6 +289,7 @@ class Consensus(Case):
             self.assertEqual(node["rank"], 0)
             self.assertGreater(node["window_messages"], 0)
             self.assertGreater(node["window_bytes"], 0)
+            self.assertGreater(node["ack_delay_us"], 0)
         self.assertGreater(self.sum_of(leader, "blixard_raft_window_bytes"), 0)
         followers = [n for n in cluster if n is not leader]
         self.assertEqual(self.sum_of(followers[0], "blixard_raft_window_bytes"), 0)

@@ -94,6 +94,8 @@ TEST(config, every_flag_arrives) {
                                       "--clock-drift-percent",
                                       "5",
                                       "--witness",
+                                      "--window",
+                                      "fixed",
                                       "--snapshot-entries",
                                       "100",
                                       "--snapshot-rate",
@@ -133,6 +135,7 @@ TEST(config, every_flag_arrives) {
   EXPECT_TRUE(c->lease_reads);
   EXPECT_EQ(c->clock_drift_percent, 5u);
   EXPECT_TRUE(c->witness);
+  EXPECT_FALSE(c->adaptive_window);
   EXPECT_EQ(c->snapshot_entries, 100u);
   EXPECT_EQ(c->snapshot_rate, 3u << 20);
   EXPECT_EQ(c->segment_bytes, 1u << 20);
@@ -248,6 +251,7 @@ TEST(config, a_mistake_names_its_place_and_the_way_out) {
       {{"--heartbeat-ms", "5"}, {}, "", configuration, "heartbeat-ms is shorter", ""},
       {{"--heartbeat-ms", "100"}, {}, "", configuration, "election-min-ms is shorter", ""},
       {{"--election-rank", "16"}, {}, "", usage, "is not a number up to 15", ""},
+      {{"--window", "large"}, {}, "", usage, "is not one of adaptive, fixed", ""},
       {{"--reads", "stale"}, {}, "", usage, "is not one of quorum, lease", ""},
       {{"--clock-drift-percent", "51"}, {}, "", usage, "is not a number up to 50", ""},
       {{"--witness", "--bootstrap"}, {}, "", usage, "bootstrap and witness exclude", ""},
