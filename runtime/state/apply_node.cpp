@@ -61,6 +61,13 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
       return refuse(answer, errc::conflict,
                     "node " + to_string(id) + " has registered as incarnation " +
                         std::to_string(old->incarnation()) + " already");
+    // Its VMs may run elsewhere by now. A node that says so has not seen it yet: it could get a
+    // lease and still start what its older state assigns to it.
+    if (now.incarnation() == old->incarnation() && old->state() == pb::NODE_DOWN)
+      return refuse(answer, errc::conflict,
+                    "node " + to_string(id) + " was declared down as incarnation " +
+                        std::to_string(old->incarnation()),
+                    "register as a higher one");
   } else if (vms_and_nodes.inventory().nodes.size() >= limits::nodes_max) {
     return refuse(answer, errc::quota_exceeded, "the cluster has 10000 nodes, its limit");
   }

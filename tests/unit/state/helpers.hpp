@@ -89,7 +89,11 @@ class fixture {
     *c.mutable_node_register()->mutable_node() = n;
     return run(c);
   }
-  pb::Answer register_node(std::uint64_t id) { return register_node(node_of(id)); }
+  pb::Answer register_node(std::uint64_t id, std::uint64_t incarnation = 1) {
+    auto n = node_of(id);
+    n.set_incarnation(incarnation);
+    return register_node(n);
+  }
   applied_result node_down(std::uint64_t id, std::uint64_t incarnation = 1) {
     pb::Command c;
     c.mutable_node_down()->set_node(id);

@@ -102,6 +102,21 @@ TEST(node, down_counts_only_for_the_incarnation_whose_lease_expired) {
   EXPECT_EQ(code_of(*f.node_down(9, 1).answer), errc::not_found);
 }
 
+TEST(node, what_was_declared_down_comes_back_as_another_incarnation_only) {
+  fixture f;
+  auto n = fixture::node_of(1);
+  n.set_incarnation(2);
+  f.register_node(n);
+  f.create("web", 1);
+  f.node_down(1, 2);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::conflict)
+      << "it does not know yet, and would start what its older state assigns to it";
+  EXPECT_EQ(f.node(1).state(), pb::NODE_DOWN);
+  n.set_incarnation(3);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::ok);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
+}
+
 TEST(node, down_frees_its_vms_by_what_is_wanted_of_them) {
   fixture f;
   f.register_node(1);
@@ -148,7 +163,7 @@ TEST(node, comes_back_from_down_by_registering) {
   f.register_node(1);
   f.node_down(1);
   EXPECT_EQ(code_of(*f.node_down(1).answer), errc::ok) << "down twice is no harm";
-  f.register_node(1);
+  f.register_node(1, 2);
   EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
 }
 
@@ -160,7 +175,7 @@ TEST(node, cordon_keeps_vms_and_survives_going_down) {
   EXPECT_EQ(f.vm("web").node(), 1);
   EXPECT_EQ(code_of(f.create("db")), errc::unplaceable);
   f.node_down(1);
-  f.register_node(1);
+  f.register_node(1, 2);
   EXPECT_EQ(f.node(1).state(), pb::NODE_CORDONED);
   f.cordon(1, false);
   EXPECT_EQ(f.node(1).state(), pb::NODE_READY);

@@ -499,7 +499,7 @@ TEST_F(vms, a_pending_vm_carries_the_reasons_and_the_fix) {
   EXPECT_THAT(vm.rejected(0).reasons(0), HasSubstr("down"));
   EXPECT_THAT(vm.rejected(1).reasons(0), HasSubstr("needs 8 vcpus, 7 of 8 vcpus free"));
   EXPECT_THAT(vm.fix(), HasSubstr("node 2"));
-  f.register_node(1);
+  f.register_node(1, 2);
   f.place(1, 2, 1);
   EXPECT_EQ(f.vm("web").rejected_size(), 0);
   EXPECT_TRUE(f.vm("web").fix().empty());
