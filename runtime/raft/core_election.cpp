@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "messages/check.hpp"
+#include "runtime/base/planted.hpp"
 #include "runtime/raft/core.hpp"
 
 namespace blixard::raft {
@@ -26,7 +27,7 @@ std::uint32_t core::draw_timeout() {
 // committed.
 bool core::may_campaign() const {
   return !recovering() && tracker_.is_voter(config_.id) && !is_witness() &&
-         log_.confs(applied_, commit_).empty();
+         (log_.confs(applied_, commit_).empty() || planted(bug::campaign_guard));
 }
 
 std::uint32_t core::promise_ticks() const noexcept {
@@ -89,7 +90,8 @@ void core::start_election(bool force) {
   // Whoever grants us a vote trusts our term, our vote and the log that we advertise: all of it
   // must survive a crash of ours. The same holds for our own vote.
   self_vote_after_ = std::max(gate_.for_vote(), gate_.for_log(log_.last()));
-  request_votes(message_type::vote, force, self_vote_after_);
+  const bool ungated = planted(bug::vote_request_not_gated);
+  request_votes(message_type::vote, force, ungated ? persist_seq{} : self_vote_after_);
 }
 
 void core::request_votes(message_type type, bool force, persist_seq after) {
@@ -130,10 +132,12 @@ void core::record_vote(node_id from, bool granted) {
 
 void core::on_vote_request(const message& m) {
   const bool pre = m.type == message_type::prevote;
-  const bool free = vote_ == m.from || (!vote_ && !lead_) || (pre && m.term > term_);
+  const bool free = vote_ == m.from || (!vote_ && !lead_) || (pre && m.term > term_) ||
+                    planted(bug::two_votes_per_term);
   const bool promised = !m.force && now_ < promised_until_;
-  const bool whole = !recovering() && m.repair == 0;
-  const bool grant = free && !promised && whole && log_.is_up_to_date(m.log_term, m.log_index);
+  const bool whole = (!recovering() || planted(bug::damaged_node_votes)) && m.repair == 0;
+  const bool has_all = log_.is_up_to_date(m.log_term, m.log_index);
+  const bool grant = free && !promised && whole && (has_all || planted(bug::election_restriction));
   if (grant && !pre) {
     election_elapsed_ = 0;
     if (vote_ != m.from) gate_.vote_changed();
@@ -146,7 +150,7 @@ void core::on_vote_request(const message& m) {
   }
   message& r = send(type, m.from);
   r.term = m.term;
-  if (!pre) r.after = gate_.for_vote();
+  if (!pre && !planted(bug::vote_not_gated)) r.after = gate_.for_vote();
 }
 
 void core::refuse_vote(message_type type, node_id to) {
@@ -191,7 +195,7 @@ void core::enter_term(blixard::term t) {
     term_ = t;
     vote_ = {};
     agreed_ = {};
-    gate_.vote_changed();
+    if (!planted(bug::term_not_persisted)) gate_.vote_changed();
   }
   lead_ = {};
   election_elapsed_ = 0;

@@ -5,6 +5,7 @@
 // the read arrived. All reads that came since the last round share the next one.
 #include <algorithm>
 
+#include "runtime/base/planted.hpp"
 #include "runtime/raft/core.hpp"
 
 namespace blixard::raft {
@@ -50,14 +51,14 @@ void core::on_read_response(const message& m) {
 void core::admit_read(const waiting_read& read) {
   // Before the first commit of the term our commit index may be behind what earlier leaders
   // answered.
-  if (!committed_in_term()) {
+  if (!committed_in_term() && !planted(bug::read_before_commit)) {
     early_reads_.push_back(read);
     return;
   }
   waiting_read r = read;
   r.index = commit_;
   const bool alone = tracker_.is_only_voter(config_.id);
-  if (alone || lease_valid()) {
+  if (alone || lease_valid() || planted(bug::read_without_quorum)) {
     answer_read(r, !alone);
     return;
   }
@@ -80,7 +81,8 @@ void core::answer_read(const waiting_read& read, bool by_lease) {
 // A quorum heard from us so recently that none of them votes for another leader yet, whatever the
 // clocks do within the declared drift.
 bool core::lease_valid() const {
-  if (!uses_leases() || timeout_now_sent_) return false;
+  if (!uses_leases()) return false;
+  if (timeout_now_sent_ && !planted(bug::lease_after_transfer)) return false;
   const std::uint64_t until = tracker_.quorum_of(
       [&](const progress& p) { return p.id == config_.id ? now_ : p.lease_until; });
   return until >= now_;
@@ -94,6 +96,7 @@ void core::extend_lease(progress& p, std::uint64_t since, std::uint64_t promise_
   const std::uint64_t promise = std::min<std::uint64_t>(promise_us, std::uint64_t{1} << 40);
   const std::uint64_t ticks =
       promise * 100 / (std::uint64_t{config_.tick_us} * (100 + config_.clock_drift_percent));
+  if (planted(bug::lease_without_drift)) p.lease_until = since + promise / config_.tick_us;
   if (ticks != 0) p.lease_until = std::max(p.lease_until, since + ticks - 1);
 }
 
@@ -110,7 +113,7 @@ void core::send_heartbeats() {
   for (progress& p : tracker_.all()) {
     if (p.id == config_.id) continue;
     message& m = send(message_type::heartbeat, p.id);
-    m.commit = std::min(p.match, commit_);
+    m.commit = planted(bug::heartbeat_commit) ? commit_ : std::min(p.match, commit_);
     m.context = context;
     repeat_repair(p, m);
     if (removal_ && m.commit >= removal_ && p.removal_round == 0) p.removal_round = round_;
@@ -126,7 +129,7 @@ void core::extend_lease(progress& p, inflights::arrival sent,
 
 void core::on_round_acknowledged(progress& p, const message& m) {
   const std::uint64_t round = m.context;
-  p.round = std::max(p.round, round);
+  p.round = std::max(p.round, planted(bug::read_by_old_answers) ? round_ : round);
   for (std::size_t i = 0; i < sent_rounds_.size() && sent_rounds_[i].round <= round; ++i)
     if (sent_rounds_[i].round == round) extend_lease(p, sent_rounds_[i].at, m.promise_us);
   answer_confirmed_reads();

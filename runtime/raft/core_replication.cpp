@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "messages/check.hpp"
+#include "runtime/base/planted.hpp"
 #include "runtime/raft/codec.hpp"
 #include "runtime/raft/core.hpp"
 
@@ -24,6 +25,7 @@ log_index core::append_own(entry_kind kind, slice data) {
   const log_index index = log_.last().next();
   uncommitted_bytes_ += data.size();
   log_.append({term_, index, kind, std::move(data)});
+  if (planted(bug::own_log_not_gated)) tracker_.find(config_.id)->acknowledge(index);
   replicate_wanted_ = true;
   return index;
 }
@@ -105,6 +107,10 @@ log_index core::store_entries(message& m) {
       retract_acknowledgements(e.index);
     }
     log_.append(std::move(e));
+  }
+  if (planted(bug::stale_append_truncates) && last_new < log_.last()) {
+    log_.truncate(last_new.next());
+    gate_.log_changed(last_new.next());
   }
   return last_new;
 }
@@ -236,7 +242,8 @@ void core::maybe_commit() {
   const log_index held{
       tracker_.quorum_of([](const progress& p) { return p.repair == 0 ? p.match.value() : 0; })};
   const log_index index = std::min(held, held <= commit_ ? held : data_limit());
-  if (index <= commit_ || index > log_.last() || log_.term_at(index) != term_) return;
+  if (index <= commit_ || index > log_.last()) return;
+  if (log_.term_at(index) != term_ && !planted(bug::old_term_committed)) return;
   const bool first_of_term = !committed_in_term();
   commit_to(index);
   replicate_wanted_ = true;

@@ -1,6 +1,7 @@
 #include "runtime/raft/gate.hpp"
 
 #include "messages/check.hpp"
+#include "runtime/base/planted.hpp"
 
 namespace blixard::raft {
 
@@ -8,6 +9,7 @@ void persist_gate::log_changed(log_index first) {
   if (first >= untaken_) return;
   untaken_ = first;
   durable_ = std::min(durable_, first.prev());
+  if (planted(bug::persist_aba)) return;
   for (std::size_t i = 0; i < writes_.size(); ++i)
     writes_[i].through = std::min(writes_[i].through, first.prev());
 }

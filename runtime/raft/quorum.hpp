@@ -10,6 +10,7 @@
 
 #include "messages/entry.hpp"
 #include "messages/ids.hpp"
+#include "runtime/base/planted.hpp"
 
 namespace blixard::raft {
 
@@ -45,8 +46,9 @@ template <class Reached>
 /// quorum_index() of both halves of a configuration.
 template <class Reached>
 [[nodiscard]] std::uint64_t quorum_index(const conf_state& conf, const Reached& reached) {
-  return std::min(quorum_index(std::span{conf.voters}, reached),
-                  quorum_index(std::span{conf.outgoing}, reached));
+  const std::uint64_t in = quorum_index(std::span{conf.voters}, reached);
+  if (planted(bug::commit_by_one_side)) return in;
+  return std::min(in, quorum_index(std::span{conf.outgoing}, reached));
 }
 
 /// The largest number that some voter with data has reached in each half of a configuration; what
@@ -82,6 +84,7 @@ template <class Vote>
 template <class Vote>
 [[nodiscard]] vote_result tally(const conf_state& conf, const Vote& vote) {
   const vote_result in = tally(std::span{conf.voters}, vote);
+  if (planted(bug::vote_by_one_side)) return in;
   const vote_result out = tally(std::span{conf.outgoing}, vote);
   if (in == vote_result::lost || out == vote_result::lost) return vote_result::lost;
   return in == out ? in : vote_result::pending;

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "messages/ids.hpp"
+#include "runtime/base/planted.hpp"
 
 namespace blixard::state {
 
@@ -43,7 +44,8 @@ class lease_table {
 
   /// This node became leader: rule 2.
   void lead(std::uint64_t now_ns) {
-    leading_since_ = now_ns;
+    const auto all = planted(bug::leases_forgotten) ? duration_ + margin_ : 0;
+    leading_since_ = now_ns - std::min(now_ns, all);
     granted_.clear();
     condemned_.clear();
   }
@@ -63,7 +65,7 @@ class lease_table {
     const auto* known = find(node);
     if (known == nullptr || known->down || known->incarnation != incarnation) return false;
     if (const auto it = condemned_.find(node); it != condemned_.end()) {
-      if (it->second == incarnation) return false;
+      if (it->second == incarnation && !planted(bug::condemned_gets_lease)) return false;
       condemned_.erase(it);  // another incarnation was registered since
     }
     granted_[node] = now_ns;

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "runtime/base/planted.hpp"
 #include "runtime/state/tables.hpp"
 
 namespace blixard::state {
@@ -166,13 +167,18 @@ slice snapshot_view::encode(const snapshot_context& context) const {
 
 snapshot_view machine::tables::view() const {
   auto p = std::make_shared<snapshot_view::parts>();
-  p->applied = applied;
+  const bool repeats = planted(bug::applied_twice) && applied > log_index{1};
+  p->applied = repeats ? applied.prev() : applied;
   p->applied_term = applied_term;
   p->next_vm_id = next_vm_id;
   p->digest = digest();
   p->kv = kv.items();
   p->vms = vms_and_nodes.vms();
   p->inventory = vms_and_nodes.inventory();
+  if (planted(bug::sessions_lost)) {
+    p->digest -= sessions.sum();
+    return snapshot_view{std::move(p)};
+  }
   p->clients = sessions.clients();
   p->results = sessions.results();
   return snapshot_view{std::move(p)};

@@ -40,6 +40,12 @@ bool durable_log::had(log_index index, term t) const noexcept {
 }
 
 // The order on disk and what a snapshot does to the log: RAFTLAB rule R3.
+void durable_log::touch(const storage::persist_batch& batch) {
+  if (batch.snap != nullptr && !has(batch.snap->index, batch.snap->term))
+    replaced_by = std::min(replaced_by, batch.snap->index);
+  if (!batch.entries.empty()) touched = std::min(touched, batch.entries.front().index);
+}
+
 void durable_log::take(const storage::persist_batch& batch) {
   if (batch.snap != nullptr) {
     const bool matches = has(batch.snap->index, batch.snap->term) && batch.snap->index > snap;
@@ -69,11 +75,14 @@ void checker::recovered(node_id id, const storage::recovery& found, const durabl
     fail("durability", id, "a snapshot at " + to_string(durable.snap) + " was lost");
   for (log_index i = std::max(durable.snap, found.snap.index).next(); i <= durable.last();
        i = i.next()) {
-    if (i > found.last_index) fail("durability", id, "lost " + at(i, durable.terms[i.value()]));
-    const auto t = found.entries[i.value() - found.entries.front().index.value()].term;
-    if (t > durable.terms[i.value()]) break;  // overwritten by a write that was not synced
-    if (t < durable.terms[i.value()])
-      fail("durability", id, "an older entry stands at " + at(i, durable.terms[i.value()]));
+    const bool is_there = i <= found.last_index;
+    const auto t =
+        is_there ? found.entries[i.value() - found.entries.front().index.value()].term : term{};
+    if (t == durable.terms[i.value()]) continue;
+    if (i >= durable.touched || found.snap.index >= durable.replaced_by) break;
+    fail("durability", id,
+         (is_there ? "an entry of term " + to_string(t) + " stands at " : "lost ") +
+             at(i, durable.terms[i.value()]));
   }
 }
 
@@ -106,20 +115,27 @@ bool checker::is_committed(log_index index, term t) const {
   return it != committed_.end() && it->second.entry_term == t;
 }
 
-void checker::on_quorum(const raft::core& leader, const entry& e,
-                        const std::function<const durable_log*(node_id)>& durable) {
+void checker::check_durable(const raft::core& leader, log_index index) const {
+  const term t = leader.log().term_at(index);
   const auto check = [&](const std::vector<node_id>& voters) {
     if (voters.empty()) return;
     std::size_t have = 0;
     for (const auto id : voters)
-      if (const auto* d = durable(id); d != nullptr && d->had(e.index, e.term)) ++have;
+      if (const auto* d = durable_(id); d != nullptr && d->had(index, t)) ++have;
     if (2 * have > voters.size()) return;
     fail("durable on a quorum", leader.id(),
-         at(e.index, e.term) + " is committed and durable on " + std::to_string(have) + " of " +
+         at(index, t) + " is committed and durable on " + std::to_string(have) + " of " +
              std::to_string(voters.size()));
   };
   check(leader.configuration().voters);
   check(leader.configuration().outgoing);
+}
+
+void checker::read_confirmed(node_id id, log_index index, log_index needed) const {
+  if (index < needed)
+    fail("read sees what is committed", id,
+         "a read was confirmed at " + to_string(index) + ", but " + to_string(needed) +
+             " was committed when it was asked");
 }
 
 // ---------------------------------------------------------------- leaders
@@ -136,27 +152,45 @@ void checker::check_complete(const raft::core& leader) const {
   }
 }
 
-void checker::after_step(const raft::core& core) {
+void checker::check_monotone(const raft::core& core) {
   if (core.commit() > core.log().last() || core.applied() > core.commit())
     fail("state machine safety", core.id(), "applied <= commit <= last does not hold");
   if (const auto it = released_term_.find(core.id());
       it != released_term_.end() && core.current_term() < it->second)
     fail("term monotone", core.id(), "back in term " + to_string(core.current_term()));
-  if (!core.is_leader()) {
-    led_.erase(core.id());
-    return;
-  }
+  auto& seen = seen_[core.id()];
+  if (core.current_term() < seen.term || core.commit() < seen.commit)
+    fail("term monotone", core.id(),
+         "term or commit index went back, to " + at(core.commit(), core.current_term()));
+  seen = {core.current_term(), core.commit()};
+  newest_commit_ = std::max(newest_commit_, core.commit());
+}
+
+void checker::check_leader(const raft::core& core) {
   const auto [leader, is_new] = leaders_.try_emplace(core.current_term(), core.id());
   if (leader->second != core.id())
     fail("election safety", core.id(),
          "leads term " + to_string(core.current_term()) + ", as does " + to_string(leader->second));
   if (is_new) check_complete(core);
   auto& led = led_[core.id()];
-  if (led.term == core.current_term() &&
-      (core.log().last() < led.last ||
-       (led.last >= core.log().base() && core.log().term_at(led.last) != led.last_term)))
-    fail("leader append-only", core.id(), "changed its log at " + at(led.last, led.last_term));
-  led = {core.current_term(), core.log().last(), core.log().last_term()};
+  if (led.term == core.current_term()) {
+    if (core.log().last() < led.last ||
+        (led.last >= core.log().base() && core.log().term_at(led.last) != led.last_term))
+      fail("leader append-only", core.id(), "changed its log at " + at(led.last, led.last_term));
+    for (auto i = led.commit.next(); i <= core.commit(); i = i.next()) {
+      check_durable(core, i);
+      ++commits_;
+    }
+  }
+  led = {core.current_term(), core.log().last(), core.log().last_term(), core.commit()};
+}
+
+void checker::after_step(const raft::core& core) {
+  check_monotone(core);
+  if (core.is_leader())
+    check_leader(core);
+  else
+    led_.erase(core.id());
 }
 
 void checker::released(const raft::message& m) {

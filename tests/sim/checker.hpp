@@ -22,27 +22,38 @@ struct durable_log {
   log_index snap;           // everything up to here is in a snapshot
   std::vector<term> terms;  // by index; 0: not there
   std::vector<term> lost;   // what it was before the disk was damaged: acknowledged all the same
+  /// Writes that were not synced may have replaced what is in `terms`: entries from here on, and
+  /// everything, if this snapshot of a peer is in place.
+  log_index touched{UINT64_MAX};
+  log_index replaced_by{UINT64_MAX};
 
   [[nodiscard]] log_index last() const noexcept;
   [[nodiscard]] bool has(log_index index, term t) const noexcept;
   [[nodiscard]] bool had(log_index index, term t) const noexcept;
+  /// A batch is about to be written; it is synced.
+  void touch(const storage::persist_batch& batch);
+  void untouched() noexcept { touched = replaced_by = log_index{UINT64_MAX}; }
   void take(const storage::persist_batch& batch);
   void take_snapshot(const snapshot& snap);
 };
 
 class checker {
  public:
-  /// Election Safety, Leader Append-Only, Leader Completeness. After each input of a node's core.
+  /// What is durable on a node's disk; null: there is no such node.
+  using durable_of = std::function<const durable_log*(node_id)>;
+  explicit checker(durable_of durable) : durable_(std::move(durable)) {}
+
+  /// Election Safety, Leader Append-Only, Leader Completeness; terms and commit indexes do not go
+  /// back; what a leader commits is durable on a quorum of each half of the configuration. After
+  /// each input of a node's core.
   void after_step(const raft::core& core);
   /// Log Matching: every entry that enters a log, with the term of the one before it there.
   void entry_written(const raft::core& core, const entry& e);
   /// State Machine Safety: an entry that a node is told to apply.
   void committed(const raft::core& core, const entry& e);
-  /// What a leader commits in its own term is durable on a quorum of each half of the
-  /// configuration. `durable`: null for a node
-  /// that does not exist.
-  void on_quorum(const raft::core& leader, const entry& e,
-                 const std::function<const durable_log*(node_id)>& durable);
+  /// A read must see what any node knew to be committed when it was asked.
+  [[nodiscard]] log_index newest_commit() const noexcept { return newest_commit_; }
+  void read_confirmed(node_id id, log_index index, log_index needed) const;
   /// A message that left a node. Votes and acknowledgements are promises: one vote per term, and
   /// no way back to an earlier term, also across restarts.
   void released(const raft::message& m);
@@ -57,6 +68,10 @@ class checker {
     return committed_.empty() ? log_index{} : committed_.rbegin()->first;
   }
   [[nodiscard]] bool is_committed(log_index index, term t) const;
+  /// A process begins: what follows is another core.
+  void started(node_id id) { seen_.erase(id); }
+  /// Commits by leaders so far.
+  [[nodiscard]] std::uint64_t commits() const noexcept { return commits_; }
 
  private:
   struct known_entry {
@@ -72,10 +87,22 @@ class checker {
     blixard::term term;
     log_index last;
     blixard::term last_term;
+    log_index commit;
+  };
+  struct seen_core {
+    blixard::term term;
+    log_index commit;
   };
 
+  void check_monotone(const raft::core& core);
+  void check_leader(const raft::core& leader);
   void check_complete(const raft::core& leader) const;
+  void check_durable(const raft::core& leader, log_index index) const;
 
+  durable_of durable_;
+  std::map<node_id, seen_core> seen_;
+  log_index newest_commit_;
+  std::uint64_t commits_ = 0;
   std::map<term, node_id> leaders_;
   std::map<node_id, led_log> led_;
   std::map<std::pair<log_index, term>, known_entry> entries_;

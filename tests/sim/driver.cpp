@@ -65,7 +65,7 @@ driver::driver(site& where, host& world)
     : where_(where),
       world_(world),
       leases_(lease_duration_ns,
-              world.common().bug == mutant::lease_without_margin ? 0 : lease_margin_ns) {
+              world.common().driver_bug == mutant::lease_without_margin ? 0 : lease_margin_ns) {
   ++where_.starts;
   recover();
   note_nodes();
@@ -79,10 +79,11 @@ link_lanes& driver::lane(node_id to) {
 // ---------------------------------------------------------------- inputs
 
 void driver::tick() {
-  catch_up();
+  catch_up(1);
   core_->tick();
   ticked_ns_ = local_now();
   ++ticks_;
+  if (removed_ && !core_->is_leader()) ++removed_ticks_;
   if (ticks_ % 10 == 0) {
     promote_learners();
     if (disk_full_) hand_over();
@@ -96,10 +97,11 @@ void driver::tick() {
 }
 
 // Ticks that fell into a pause are lost, unless reads rely on them: then the time that has passed
-// must be known before anything is answered.
-void driver::catch_up() {
+// must be known before anything is answered. `due`: of them, which come now all the same.
+void driver::catch_up(std::uint64_t due) {
   if (world_.common().core.reads != raft::read_mode::lease || ticked_ns_ == 0) return;
-  const auto missed = (local_now() - ticked_ns_) / tick_ns;
+  const auto passed = (local_now() - ticked_ns_) / tick_ns;
+  const auto missed = passed - std::min(passed, due);
   core_->skip(missed);
   ticked_ns_ += missed * tick_ns;
 }
@@ -146,10 +148,7 @@ void driver::receive(const wire& w) {
 void driver::request(const client_request& r) {
   catch_up();
   if (r.read) {
-    if (has(mutant::read_without_quorum) && core_->is_leader())
-      submit(task{.reads = {r}});
-    else
-      next_round_.queries.push_back(r);
+    next_round_.queries.push_back(r);
     return flush();
   }
   if (disk_full_ && core_->is_leader()) return refuse(r);
@@ -160,8 +159,14 @@ void driver::request(const client_request& r) {
   else if (has(mutant::ack_before_commit))
     world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), nullptr});
   else
-    pending_.push_back({*index, core_->current_term(), r});
+    await({*index, core_->current_term(), r});
   flush();
+}
+
+// A log that was cut grows again from a lower index: in order all the same.
+void driver::await(pending p) {
+  const auto place = std::ranges::upper_bound(pending_, p.index, {}, &pending::index);
+  pending_.insert(place, std::move(p));
 }
 
 void driver::on_turn(turn what) {
@@ -184,6 +189,12 @@ void driver::change_membership(const raft::conf_change& change) {
 
 void driver::transfer(node_id target) {
   (void)core_->transfer(target);
+  flush();
+}
+
+void driver::probe_read() {
+  catch_up();
+  next_round_.probe = true;
   flush();
 }
 
@@ -221,13 +232,14 @@ void driver::flush() {
 }
 
 void driver::start_read_round() {
-  if (next_round_.queries.empty() && next_round_.leases.empty()) return;
+  if (next_round_.queries.empty() && next_round_.leases.empty() && !next_round_.probe) return;
   const auto context = ++last_context_;
   if (!core_->is_leader() || !core_->read_index(context)) {
     for (const auto& q : next_round_.queries) refuse(q);
     next_round_ = {};
     return;
   }
+  next_round_.needed = world_.checks().newest_commit();
   rounds_.emplace(context, std::exchange(next_round_, {}));
 }
 
@@ -260,8 +272,8 @@ void driver::role_changed() {
   const auto role = core_->role();
   world_.trace("role", where_.id, static_cast<std::uint64_t>(role), core_->current_term().value());
   if (role == raft::role::leader && known_role_ != raft::role::leader) {
-    constexpr auto all = lease_duration_ns + lease_margin_ns;
-    leases_.lead(has(mutant::lease_forgotten_by_leader) ? local_now() - all : local_now());
+    leases_.lead(local_now());
+    world_.leads(where_.id);
   }
   if (role != raft::role::leader && known_role_ == raft::role::leader) {
     leases_.stop_leading();
@@ -286,9 +298,6 @@ void driver::persist(raft::output& out) {
 }
 
 void driver::send_message(raft::message& m) {
-  if (has(mutant::vote_for_everybody) && m.type == message_type::vote_resp) m.reject = false;
-  if (has(mutant::commit_hint_unclamped) && m.type == message_type::heartbeat)
-    m.commit = core_->commit();
   std::vector<slice> pieces;
   raft::encode(m, pieces);
   gated_frame f{m.after,
@@ -339,7 +348,6 @@ void driver::hand_committed(raft::output& out) {
   task t;
   for (const auto& e : out.committed) {
     world_.checks().committed(*core_, e);
-    if (core_->is_leader() && e.term == core_->current_term()) world_.leader_commits(*core_, e);
     if (e.kind == entry_kind::conf) last_conf_handed_ = e.index;
     while (!pending_.empty() && pending_.front().index <= e.index) {
       const auto& p = pending_.front();
@@ -362,6 +370,7 @@ void driver::finish_reads(const raft::output& out) {
     if (it == rounds_.end()) continue;
     auto done = std::move(it->second);
     rounds_.erase(it);
+    world_.checks().read_confirmed(where_.id, r.index, done.needed);
     if (!done.queries.empty()) waiting_reads_.emplace_back(r.index, std::move(done.queries));
     if (applied_ >= r.index)
       for (const auto& l : done.leases) grant(l);

@@ -2,7 +2,7 @@
 //
 // The same duties in the same order as actors/raft.cpp, actors/wal.cpp, actors/node_state.cpp and
 // actors/vm.cpp; what is asynchronous there (disk, state machine) is a turn that the world
-// schedules here. Mutants (options.hpp) are planted in this file's code, never in the product's.
+// schedules here. Mutants (options.hpp) are planted here.
 //
 //   receive / request / tick --> core --> disk jobs   --(turn::disk)----> persisted, gated frames
 //                                    '--> machine tasks -(turn::machine)-> applied, replies
@@ -38,14 +38,17 @@ class driver {
   /// The nemesis, as an administrator.
   void change_membership(const raft::conf_change& change);
   void transfer(node_id target);
+  /// A read that nobody waits for: only whether it is confirmed rightly counts.
+  void probe_read();
   /// Half a second without anything to write: the marks of what is durable are durable, too.
   void settle_disk();
 
   [[nodiscard]] const raft::core& core() const noexcept { return *core_; }
   [[nodiscard]] const state::machine& machine() const noexcept { return machine_; }
   [[nodiscard]] link_lanes& lane(node_id to);
-  /// It applied its own removal from the cluster.
-  [[nodiscard]] bool removed() const noexcept { return removed_; }
+  /// It applied its own removal from the cluster and has stayed long enough for those who may still
+  /// need to hear of it.
+  [[nodiscard]] bool gone() const noexcept { return removed_ticks_ > farewell_ticks; }
 
  private:
   struct persist_job {
@@ -81,6 +84,8 @@ class driver {
   struct round {
     std::vector<client_request> queries;
     std::vector<lease_request> leases;
+    log_index needed;    // what was committed anywhere when it was asked
+    bool probe = false;  // nobody waits for it
   };
   struct gated_frame {
     persist_seq after;
@@ -89,9 +94,10 @@ class driver {
   };
 
   // driver.cpp: the core
-  void catch_up();
+  void catch_up(std::uint64_t due = 0);
   void hand_over();
-  [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().bug == m; }
+  void await(pending p);
+  [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().driver_bug == m; }
   [[nodiscard]] std::uint64_t local_now() const noexcept { return where_.clock.at(world_.now()); }
   void flush();
   void start_read_round();
@@ -162,12 +168,13 @@ class driver {
   bool skip_next_ = false;  // mutant::skip_after_install
   bool was_member_ = false;
   bool removed_ = false;
+  std::uint32_t removed_ticks_ = 0;  // since then, as a follower
   raft::role known_role_ = raft::role::follower;
   std::uint64_t ticks_ = 0;
   std::uint64_t ticked_ns_ = 0;  // on the local clock
 
   std::deque<gated_frame> gated_;
-  std::deque<pending> pending_;
+  std::deque<pending> pending_;  // ascending by index
   std::map<node_id, link_lanes> lanes_;
   round next_round_;
   std::uint64_t last_context_ = 0;
@@ -186,7 +193,5 @@ class driver {
 
 /// The same command without its operation id: a retry of it is another command.
 [[nodiscard]] slice without_session(const slice& command);
-/// mutant::snapshot_without_sessions: the same snapshot, but nothing of clients remembered.
-[[nodiscard]] slice without_sessions(const slice& snapshot_data);
 
 }  // namespace blixard::sim

@@ -35,6 +35,7 @@ void driver::recover() {
   durable_log& durable = where_.durable;
   durable.hard = found.hard;
   durable.snap = found.snap.index;
+  durable.untouched();
   if (!is_whole) durable.lost = durable.terms;
   durable.terms.clear();
   raft::disk_state disk{.hard = found.hard};
@@ -109,6 +110,7 @@ void driver::write_batches() {
                        .entries = p.entries,
                        .hard = p.hard,
                        .must_sync = p.must_sync});
+  for (const auto& b : batches) where_.durable.touch(b);
   const auto written = disk_->write(batches);
   disk_full_ = is_full(written);
   if (disk_full_) return;
@@ -137,6 +139,7 @@ void driver::finish_disk() {
       expect(disk_->sync());
       for (const auto& p : writing_)
         where_.durable.take({p.seq, p.snap.get(), p.entries, p.hard, p.must_sync});
+      where_.durable.untouched();
     }
     const auto last = has(mutant::ack_newest_sequence) ? submitted_ : writing_.back().seq;
     writing_.clear();

@@ -1,9 +1,6 @@
 // The state machine's side of a node: applying, reads, snapshots; its VMs and their lease.
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/util/delimited_message_util.h>
 #include <algorithm>
 #include <cstring>
-#include <sstream>
 
 #include "messages/cluster.pb.h"
 #include "tests/sim/driver.hpp"
@@ -30,27 +27,6 @@ pb::Node described(node_id id, std::uint64_t incarnation) {
   return n;
 }
 
-state::hash128 from_hex(const std::string& text) {
-  return {std::stoull(text.substr(16), nullptr, 16), std::stoull(text.substr(0, 16), nullptr, 16)};
-}
-
-std::string_view as_bytes(const std::uint64_t& number) {
-  return {reinterpret_cast<const char*>(&number), sizeof number};
-}
-
-// What a record of a client contributes to the digest (runtime/state/sessions.cpp).
-state::hash128 session_hash(const pb::SessionState& s) {
-  using state::object_kind;
-  if (s.seq() == 0) {
-    const std::uint64_t last = s.last_index();
-    return state::hash_of(object_kind::session, s.floor(), s.client(), as_bytes(last));
-  }
-  const std::uint64_t seq = s.seq();
-  auto h = state::hash_of(object_kind::result, seq, s.client(), s.answer());
-  h += state::hash_of(object_kind::result, s.last_index(), s.client(), as_bytes(seq));
-  return h;
-}
-
 }  // namespace
 
 slice without_session(const slice& command) {
@@ -59,27 +35,6 @@ slice without_session(const slice& command) {
   c.clear_client();
   c.clear_seq();
   return bytes_of(c);
-}
-
-slice without_sessions(const slice& snapshot_data) {
-  std::istringstream in{std::string{snapshot_data.text()}};
-  std::vector<pb::SnapshotRecord> kept;
-  state::hash128 removed;
-  google::protobuf::io::IstreamInputStream stream{&in};
-  pb::SnapshotRecord r;
-  while (google::protobuf::util::ParseDelimitedFromZeroCopyStream(&r, &stream, nullptr)) {
-    if (r.has_session())
-      removed += session_hash(r.session());
-    else
-      kept.push_back(r);
-    r.Clear();  // parsing merges
-  }
-  auto digest = from_hex(kept.front().header().digest());
-  digest -= removed;
-  kept.front().mutable_header()->set_digest(state::to_hex(digest));
-  std::ostringstream out;
-  for (const auto& k : kept) google::protobuf::util::SerializeDelimitedToOstream(k, &out);
-  return slice::copy_of(out.str());
 }
 
 // ---------------------------------------------------------------- tasks
@@ -156,7 +111,6 @@ void driver::take_snapshot(const conf_state& conf) {
   const auto view = machine_.view();
   snapshot s{.index = view.index(), .term = view.term(), .conf = conf};
   s.data = view.encode({cluster_id{1}, conf});
-  if (has(mutant::snapshot_without_sessions)) s.data = without_sessions(s.data);
   submit(disk_job{.save = std::move(s)});
 }
 
@@ -272,9 +226,10 @@ void driver::declare_down() {
     pb::Command c;
     c.mutable_node_down()->set_node(n.id.value());
     c.mutable_node_down()->set_incarnation(n.incarnation);
-    const bool proposed = core_->propose(bytes_of(c)).has_value();
-    if (!proposed || has(mutant::grant_after_condemned)) leases_.retry(n.id, local_now());
-    if (!proposed) continue;
+    if (!core_->propose(bytes_of(c))) {
+      leases_.retry(n.id, local_now());
+      continue;
+    }
     world_.trace("down", n.id, n.incarnation, where_.id.value());
     if (core_->configuration().contains(n.id)) continue;
     pb::Command left;

@@ -40,6 +40,7 @@ void world::heal() {
     m.where.disk.lose_power_in(0);
     m.where.disk.lose_write(0);
     m.where.disk.misdirect_write(0);
+    m.stalled_until = 0;
   }
   trace("heal", {}, 0, 0);
   // Delayed messages and pauses run out; a removed node that did not hear of it stays.
@@ -47,6 +48,25 @@ void world::heal() {
   for (auto& [id, m] : members_)
     if (!m.process && leader() != nullptr && leader()->core().configuration().contains(id))
       start(id);
+}
+
+std::string world::told_by_nodes() const {
+  std::string out;
+  for (const auto& [id, m] : members_) {
+    out += "\n    node " + to_string(id) + ": ";
+    if (!m.process) {
+      out += "down";
+      continue;
+    }
+    const auto s = m.process->core().status();
+    out += std::string{raft::to_string(s.role)} + ", term " + to_string(s.hard.term) + ", leader " +
+           to_string(s.lead) + ", committed " + to_string(s.hard.commit) + ", applied " +
+           to_string(s.applied) + ", last " + to_string(s.last) + " of term " +
+           to_string(s.last_term) + (s.recovering ? ", recovering" : "") + ", voters";
+    for (const auto v : s.conf.voters) out += " " + to_string(v);
+    for (const auto v : s.conf.outgoing) out += " -" + to_string(v);
+  }
+  return out;
 }
 
 // A proposal commits within ten election timeouts (of the slowest clock), on every member.
@@ -66,8 +86,8 @@ void world::expect_progress() {
   while (!everywhere()) {
     if (now_ > deadline)
       throw failure("liveness",
-                    "no proposal was committed and applied by all voters within ten "
-                    "election timeouts after healing");
+                    std::string{"no proposal was committed and applied by all voters within ten "} +
+                        "election timeouts after healing" + told_by_nodes());
     auto* lead = leader();
     if (lead != nullptr && (!goal || lead->core().current_term() != goal_term)) {
       goal = {};
@@ -109,6 +129,7 @@ void world::check_histories() {
 outcome world::result() const {
   outcome out = counts_;
   out.hash = hash_;
+  out.commits = checker_.commits();
   out.virtual_ms = now_ / ms;
   out.answered = clients_->answered();
   const auto shown = std::min<std::uint64_t>(recorded_, recent_.size());

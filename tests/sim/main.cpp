@@ -15,7 +15,7 @@ using namespace blixard::sim;
 
 constexpr const char* usage =
     "blixard-sim [--seed N] [--seeds K] [--ops M] [--nodes N] [--fault NAME=PROBABILITY]...\n"
-    "            [--mutant NAME] [--hunt] [--shrink] [--quiet] [--list]\n"
+    "            [--mutant NAME] [--hunt] [--shrink] [--events N] [--quiet] [--list]\n"
     "Simulates K clusters of whole nodes, seeds N, N+1, ...; exit code 1 if an invariant breaks.\n"
     "With --shrink a failing one is made smaller: fewer operations, nodes, faults.\n"
     "With --hunt: until one breaks; exit code 1 if none does. For planted bugs (--mutant).\n";
@@ -43,8 +43,7 @@ std::uint64_t number(const char* text) {
 [[noreturn]] void list() {
   for (std::size_t i = 0; i < fault_count; ++i)
     std::printf("fault %s\n", std::string{to_string(static_cast<fault>(i))}.c_str());
-  for (std::size_t i = 1; i < mutant_count; ++i)
-    std::printf("mutant %s\n", std::string{to_string(static_cast<mutant>(i))}.c_str());
+  for (const auto name : plantable()) std::printf("mutant %s\n", std::string{name}.c_str());
   std::exit(0);
 }
 
@@ -73,14 +72,14 @@ arguments parse(int argc, char** argv) {
       a.seeds = number(value);
     } else if (name == "--ops") {
       a.run.ops = number(value);
+    } else if (name == "--events") {
+      a.run.events = std::max<std::uint64_t>(number(value), 1);
     } else if (name == "--nodes") {
       a.run.nodes = number(value);
     } else if (name == "--fault") {
       if (!set_dial(a.run, value)) wrong(std::string{"not a fault: "} + value);
     } else if (name == "--mutant") {
-      const auto m = mutant_from(value);
-      if (!m) wrong(std::string{"not a mutant: "} + value);
-      a.run.bug = *m;
+      if (!plant_by_name(a.run, value)) wrong(std::string{"not a mutant here: "} + value);
     } else {
       wrong("unknown: " + std::string{name});
     }
@@ -143,11 +142,11 @@ int hunt(const arguments& a) {
     o.seed += n;
     const auto r = simulate(o);
     if (!r.failed) continue;
-    std::printf("| %s | %s | %llu |\n", std::string{to_string(o.bug)}.c_str(), r.check.c_str(),
+    std::printf("| %s | %s | %llu |\n", std::string{planted_in(o)}.c_str(), r.check.c_str(),
                 static_cast<unsigned long long>(n + 1));
     return 0;
   }
-  std::printf("%s was not found in %llu seeds\n", std::string{to_string(a.run.bug)}.c_str(),
+  std::printf("%s was not found in %llu seeds\n", std::string{planted_in(a.run)}.c_str(),
               static_cast<unsigned long long>(a.seeds));
   return 1;
 }

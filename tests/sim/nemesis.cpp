@@ -15,12 +15,21 @@ void world::nemesis() {
       fault::flapping,  fault::crash,        fault::power_call, fault::kill,
       fault::power_cut, fault::pause,        fault::sync_error, fault::disk_full,
       fault::rot_log,   fault::rot_snapshot, fault::lost_write, fault::misdirected,
-      fault::transfer,  fault::membership,   fault::clock_jump};
+      fault::transfer,  fault::membership,   fault::clock_jump, fault::stall};
   for (const auto f : rounds)
     if (dice_.chance(dial(f))) strike(f);
   for (auto& [id, m] : members_)
-    if (m.process && m.process->removed()) stop(m, false);
+    if (m.process && m.process->gone()) stop(m, false);
+  if (settings_.core.reads == raft::read_mode::lease) probe_reads();
   later(20 * ms, [this] { nemesis(); });
+}
+
+// Whoever believes to lead is asked for a read, so that a lease that is believed for too long does
+// not go unnoticed for want of clients.
+void world::probe_reads() {
+  for (auto& [id, m] : members_)
+    if (m.process && m.process->core().is_leader() && now_ >= m.paused_until)
+      at_once(id, [](driver& d) { d.probe_read(); });
 }
 
 void world::strike(fault f) {
@@ -62,6 +71,8 @@ void world::strike(fault f) {
       return;
     case fault::pause:
       return pause(*m);
+    case fault::stall:
+      return stall(*m);
     case fault::transfer:
       return hand_over();
     case fault::membership:
@@ -74,7 +85,10 @@ void world::strike(fault f) {
     case fault::drift:
     case fault::lease_reads:
     case fault::ranks:
-      return;  // where messages, disks and clocks are
+    case fault::reorder:
+    case fault::short_reign:
+    case fault::split_change:
+      return;  // where messages, disks, clocks, elections and changes are
   }
 }
 
@@ -84,7 +98,7 @@ void world::strike(fault f) {
 // (runtime/storage/README.md, "Known limit").
 void world::stop(member& m, bool power) {
   const auto id = m.where.id;
-  const bool gone = m.process && m.process->removed();
+  const bool gone = m.process && m.process->gone();
   m.where.disk.lose_write(0);
   m.where.disk.misdirect_write(0);
   m.where.disk.fail_sync(0, 0);
@@ -197,8 +211,10 @@ void world::split() {
   std::vector<node_id> left;
   std::vector<node_id> right;
   const auto* lead = dice_.one_in(2) ? leader() : nullptr;  // often it is the leader who is alone
+  const auto* companion = dice_.one_in(3) ? anybody_up() : nullptr;  // or has one left
   for (const auto& [id, m] : members_) {
-    const bool is_left = lead != nullptr ? lead->core().id() == id : dice_.one_in(2);
+    const bool is_left =
+        lead != nullptr ? lead->core().id() == id || companion == &m : dice_.one_in(2);
     (is_left ? left : right).push_back(id);
   }
   for (const auto a : left)
@@ -234,12 +250,29 @@ void world::pause(member& m) {
   });
 }
 
+void world::isolate(node_id id) {
+  for (const auto& [other, m] : members_)
+    if (other != id) cut_between(id, other);
+  cut_until_ = std::max(cut_until_, now_ + dice_.below(1500 * ms));
+  trace("isolate", id, cut_until_, 0);
+}
+
+// A machine that has much to apply, or is busy with a snapshot.
+void world::stall(member& m) {
+  m.stalled_until = now_ + dice_.below(2000 * ms);
+  trace("stall", m.where.id, m.stalled_until, 0);
+}
+
+// Sometimes whoever hands over is cut off before it hears of its successor.
 void world::hand_over() {
   auto* lead = leader();
   const auto* to = anybody_up();
   if (lead == nullptr || to == nullptr) return;
   trace("transfer", lead->core().id(), to->where.id.value(), 0);
-  at_once(lead->core().id(), [to = to->where.id](driver& d) { d.transfer(to); });
+  const auto from = lead->core().id();
+  at_once(from, [to = to->where.id](driver& d) { d.transfer(to); });
+  if (dice_.one_in(4))
+    later(dice_.below(2 * ms), [this, from] { healing_ ? void() : isolate(from); });
 }
 
 // Grows and shrinks between three and seven members, one at a time or by joint consensus (thesis
@@ -247,35 +280,57 @@ void world::hand_over() {
 void world::change_membership() {
   auto* lead = leader();
   if (lead == nullptr) return;
+  const auto from = lead->core().id();
   const auto& conf = lead->core().configuration();
   const auto size = conf.voters.size() + conf.learners.size();
   ++counts_.members_changed;
-  const auto victim = conf.voters[dice_.below(conf.voters.size())];
-  if (size > 3 && dice_.one_in(4))
-    return add_member(lead->core().id(), {{raft::conf_op::remove, victim}}, true);
-  if (size < 7 && (size <= 3 || dice_.one_in(2))) return add_member(lead->core().id(), {}, false);
+  if (dice_.one_in(4)) return replace_members(from, conf.voters);
+  if (size < 7 && (size <= 3 || dice_.one_in(2))) {
+    const auto id = new_member();
+    return ask_change(from, {.changes = {{raft::conf_op::learner, id}}});
+  }
   if (conf.voters.size() <= 3) return;
+  const auto victim = conf.voters[dice_.below(conf.voters.size())];
   trace("remove", victim, size, 0);
-  ask_change(lead->core().id(), {.changes = {{raft::conf_op::remove, victim}}});
+  ask_change(from, {.changes = {{raft::conf_op::remove, victim}}});
 }
 
-void world::ask_change(node_id lead, raft::conf_change change) {
-  at_once(lead, [c = std::move(change)](driver& d) { d.change_membership(c); });
+// One voter, or two, by as many new nodes, in one step.
+void world::replace_members(node_id lead, const std::vector<node_id>& voters) {
+  auto left = voters;
+  std::vector<raft::conf_change::single> changes;
+  for (auto n = dice_.between(1, 2); n > 0 && left.size() > 1; --n) {
+    const auto at = left.begin() + static_cast<std::ptrdiff_t>(dice_.below(left.size()));
+    changes.push_back({raft::conf_op::remove, *at});
+    changes.push_back({raft::conf_op::voter, new_member()});
+    left.erase(at);
+  }
+  trace("replace", lead, changes.size(), 0);
+  ask_change(lead, {.changes = std::move(changes)});
 }
 
-void world::add_member(node_id lead, std::vector<raft::conf_change::single> changes,
-                       bool as_voter) {
+node_id world::new_member() {
   const node_id id{next_id_++};
   auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
   m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
+  if (drifts_) m.where.clock.rate_ppm = draw_rate();
   start(id);
-  pb::NodeAddress address;
-  address.set_node(id.value());
-  address.set_address("10.0.0." + to_string(id) + ":7000");
-  trace(as_voter ? "replace" : "add", id, changes.size(), 0);
-  changes.push_back({as_voter ? raft::conf_op::voter : raft::conf_op::learner, id});
-  ask_change(lead, {.changes = std::move(changes),
-                    .context = slice::copy_of(address.SerializeAsString())});
+  trace("new", id, 0, 0);
+  return id;
+}
+
+// The state machine learns the address of the last of the new ones.
+void world::ask_change(node_id lead, raft::conf_change change) {
+  const auto newest = change.changes.back();
+  if (newest.op != raft::conf_op::remove) {
+    pb::NodeAddress address;
+    address.set_node(newest.node.value());
+    address.set_address("10.0.0." + to_string(newest.node) + ":7000");
+    change.context = slice::copy_of(address.SerializeAsString());
+  }
+  at_once(lead, [c = std::move(change)](driver& d) { d.change_membership(c); });
+  if (dice_.chance(dial(fault::split_change)))
+    later(dice_.below(30 * ms), [this] { healing_ ? void() : split(); });
 }
 
 world::member* world::anybody_up() {

@@ -1,5 +1,6 @@
 #include "tests/sim/options.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -12,15 +13,17 @@ struct dial {
 };
 
 constexpr std::array<dial, fault_count> dials{
-    {{"loss", 20'000},        {"duplicate", 20'000},    {"delay", 20'000},
-     {"partition", 15'000},   {"oneway", 15'000},       {"ring", 8'000},
-     {"bridge", 8'000},       {"flapping", 8'000},      {"crash", 8'000},
-     {"torn", 500'000},       {"power_call", 4'000},    {"kill", 8'000},
-     {"power_cut", 3'000},    {"pause", 10'000},        {"slow_disk", 50'000},
-     {"sync_error", 4'000},   {"disk_full", 4'000},     {"rot_log", 5'000},
-     {"rot_snapshot", 5'000}, {"lost_write", 5'000},    {"misdirected", 5'000},
-     {"membership", 20'000},  {"transfer", 15'000},     {"drift", 500'000},
-     {"clock_jump", 10'000},  {"lease_reads", 300'000}, {"ranks", 250'000}}};
+    {{"loss", 20'000},         {"duplicate", 20'000},    {"delay", 20'000},
+     {"partition", 15'000},    {"oneway", 15'000},       {"ring", 8'000},
+     {"bridge", 8'000},        {"flapping", 8'000},      {"crash", 8'000},
+     {"torn", 500'000},        {"power_call", 4'000},    {"kill", 8'000},
+     {"power_cut", 3'000},     {"pause", 10'000},        {"slow_disk", 50'000},
+     {"sync_error", 4'000},    {"disk_full", 4'000},     {"rot_log", 5'000},
+     {"rot_snapshot", 5'000},  {"lost_write", 5'000},    {"misdirected", 5'000},
+     {"membership", 20'000},   {"transfer", 15'000},     {"drift", 500'000},
+     {"clock_jump", 10'000},   {"lease_reads", 500'000}, {"ranks", 250'000},
+     {"reorder", 20'000},      {"stall", 10'000},        {"short_reign", 350'000},
+     {"split_change", 300'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
     "none",
@@ -30,31 +33,72 @@ constexpr std::array<std::string_view, mutant_count> mutants{
     "hard_state_not_written",
     "restart_forgets_vote",
     "restart_loses_tail",
-    "commit_hint_unclamped",
-    "vote_for_everybody",
-    "read_without_quorum",
     "ack_before_commit",
     "fail_when_unknown",
     "retry_without_session",
-    "snapshot_without_sessions",
     "skip_after_install",
     "reorder_applied",
     "lease_without_margin",
     "lease_without_quorum",
-    "lease_forgotten_by_leader",
     "lease_from_arrival",
-    "grant_after_condemned",
+};
+
+constexpr std::array<std::string_view, bug_count> bugs{
+    "none",
+    "vote_request_not_gated",
+    "vote_not_gated",
+    "two_votes_per_term",
+    "election_restriction",
+    "term_not_persisted",
+    "damaged_node_votes",
+    "campaign_guard",
+    "vote_by_one_side",
+    "old_term_committed",
+    "commit_by_one_side",
+    "own_log_not_gated",
+    "heartbeat_commit",
+    "stale_append_truncates",
+    "persist_aba",
+    "change_while_pending",
+    "read_without_quorum",
+    "read_before_commit",
+    "read_by_old_answers",
+    "lease_without_drift",
+    "lease_after_transfer",
+    "vote_not_synced",
+    "snapshot_without_dir_sync",
+    "sessions_lost",
+    "applied_twice",
+    "leases_forgotten",
+    "condemned_gets_lease",
 };
 
 }  // namespace
 
 std::string_view to_string(fault f) noexcept { return dials[static_cast<std::size_t>(f)].name; }
-std::string_view to_string(mutant m) noexcept { return mutants[static_cast<std::size_t>(m)]; }
 
-std::optional<mutant> mutant_from(std::string_view name) noexcept {
-  for (std::size_t i = 0; i < mutant_count; ++i)
-    if (mutants[i] == name) return static_cast<mutant>(i);
-  return std::nullopt;
+std::vector<std::string_view> plantable() {
+  std::vector<std::string_view> all{mutants.begin() + 1, mutants.end()};
+  if (bugs_can_be_planted) all.insert(all.end(), bugs.begin() + 1, bugs.end());
+  return all;
+}
+
+bool plant_by_name(options& o, std::string_view name) {
+  const auto driver = std::ranges::find(mutants, name);
+  const auto core = std::ranges::find(bugs, name);
+  if (driver != mutants.end())
+    o.driver_bug = static_cast<mutant>(driver - mutants.begin());
+  else if (core != bugs.end() && bugs_can_be_planted)
+    o.core_bug = static_cast<bug>(core - bugs.begin());
+  else
+    return false;
+  return true;
+}
+
+std::string_view planted_in(const options& o) noexcept {
+  if (o.driver_bug != mutant::none) return mutants[static_cast<std::size_t>(o.driver_bug)];
+  if (o.core_bug != bug::none) return bugs[static_cast<std::size_t>(o.core_bug)];
+  return {};
 }
 
 bool set_dial(options& o, std::string_view text) {
@@ -95,7 +139,7 @@ std::string replay_command(const options& o) {
     std::snprintf(text, sizeof text, "=%u.%06u", *o.fixed[i] / 1'000'000, *o.fixed[i] % 1'000'000);
     out += " --fault " + std::string{dials[i].name} + text;
   }
-  if (o.bug != mutant::none) out += " --mutant " + std::string{to_string(o.bug)};
+  if (const auto name = planted_in(o); !name.empty()) out += " --mutant " + std::string{name};
   return out;
 }
 

@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "runtime/base/planted.hpp"
 #include "tests/sim/dice.hpp"
 
 namespace blixard::sim {
@@ -19,7 +21,7 @@ namespace blixard::sim {
 enum class fault : std::uint8_t {
   loss,          // a message is lost
   duplicate,     // a message arrives twice
-  delay,         // a message takes up to 300 ms instead of up to 5
+  delay,         // a message takes up to a second instead of up to 5 ms
   partition,     // the nodes are split in two groups, for a while
   oneway,        // one direction of one link is cut, for a while
   ring,          // everybody hears only two neighbours, for a while (three nodes: a line)
@@ -44,48 +46,53 @@ enum class fault : std::uint8_t {
   clock_jump,    // a clock skips up to 40 ms
   lease_reads,   // reads by lease instead of rounds (chance per seed)
   ranks,         // nodes differ in election priority (chance per seed)
+  reorder,       // a message waits up to 20 ms while others overtake it
+  stall,         // a state machine stands still for up to two seconds; the rest of its node goes on
+  short_reign,   // who becomes leader is cut off or stopped at once (chance per election)
+  split_change,  // the nodes are split right after a change of members (chance per change)
 };
-inline constexpr std::size_t fault_count = 27;
+inline constexpr std::size_t fault_count = 31;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
-/// Planted bugs: the simulation's own driver does one thing wrong, the product code is untouched.
+/// Bugs planted in the simulation's own driver, in what the product's actors do. Those in the code
+/// that nodes and simulation share are in runtime/base/planted.hpp.
 enum class mutant : std::uint8_t {
   none,
-  gate_ignored,               // messages leave before what they depend on is durable
-  ack_before_sync,            // the disk reports a write as durable before its sync
-  ack_newest_sequence,        // a finished sync acknowledges writes that came after it, too
-  hard_state_not_written,     // term and vote are written only together with entries
-  restart_forgets_vote,       // a restart takes the term from the disk and forgets the vote
-  restart_loses_tail,         // a restart ignores the last two entries of the log
-  commit_hint_unclamped,      // a heartbeat carries the leader's commit, whatever the follower has
-  vote_for_everybody,         // refused votes leave as granted
-  read_without_quorum,        // a leader answers reads from its own state at once
-  ack_before_commit,          // a write is answered when it is appended
-  fail_when_unknown,          // pending writes are answered "not applied" when leadership ends
-  retry_without_session,      // commands lose their operation id
-  snapshot_without_sessions,  // remembered answers are missing in snapshots
-  skip_after_install,         // the first entry after an installed snapshot is not executed
-  reorder_applied,            // two committed entries change places now and then
-  lease_without_margin,       // the leader waits for a lease only as long as it lasts
-  lease_without_quorum,       // leases are granted without asking a quorum
-  lease_forgotten_by_leader,  // a new leader assumes that no leases are out
-  lease_from_arrival,         // a node's lease counts from when the grant arrived
-  grant_after_condemned,      // a node gets leases after it was proposed to be declared down
+  gate_ignored,            // messages leave before what they depend on is durable
+  ack_before_sync,         // the disk reports a write as durable before its sync
+  ack_newest_sequence,     // a finished sync acknowledges writes that came after it, too
+  hard_state_not_written,  // term and vote are written only together with entries
+  restart_forgets_vote,    // a restart takes the term from the disk and forgets the vote
+  restart_loses_tail,      // a restart ignores the last two entries of the log
+  ack_before_commit,       // a write is answered when it is appended
+  fail_when_unknown,       // pending writes are answered "not applied" when leadership ends
+  retry_without_session,   // commands lose their operation id
+  skip_after_install,      // the first entry after an installed snapshot is not executed
+  reorder_applied,         // two committed entries change places now and then
+  lease_without_margin,    // the leader waits for a lease only as long as it lasts
+  lease_without_quorum,    // leases are granted without asking a quorum
+  lease_from_arrival,      // a node's lease counts from when the grant arrived
 };
-inline constexpr std::size_t mutant_count = 21;
-[[nodiscard]] std::string_view to_string(mutant m) noexcept;
-[[nodiscard]] std::optional<mutant> mutant_from(std::string_view name) noexcept;
+inline constexpr std::size_t mutant_count = 15;
+/// The names of all bugs that this program can plant.
+[[nodiscard]] std::vector<std::string_view> plantable();
 
 struct options {
   std::uint64_t seed = 1;
-  std::uint64_t ops = 200;  // client operations
-  std::uint64_t nodes = 0;  // at the start; 0: 3 or 5 by the seed
-  mutant bug = mutant::none;
+  std::uint64_t ops = 200;    // client operations
+  std::uint64_t nodes = 0;    // at the start; 0: 3 or 5 by the seed
+  std::uint64_t events = 60;  // the last ones that a failure tells; > 0
+  mutant driver_bug = mutant::none;
+  bug core_bug = bug::none;
   std::array<std::optional<ppm>, fault_count> fixed{};  // dials that the caller sets
 };
 
 /// Sets a dial from "name=probability" (a decimal in [0, 1]). False: no such thing.
 [[nodiscard]] bool set_dial(options& o, std::string_view text);
+/// Plants a bug by its name. False: this program has no such bug.
+[[nodiscard]] bool plant_by_name(options& o, std::string_view name);
+/// The name of what is planted; empty: nothing.
+[[nodiscard]] std::string_view planted_in(const options& o) noexcept;
 /// The dials of one run: a random selection by the seed, overruled by what the caller fixed.
 [[nodiscard]] std::array<ppm, fault_count> draw_dials(const options& o);
 /// The command that repeats the run.

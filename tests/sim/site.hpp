@@ -29,6 +29,9 @@ inline constexpr std::uint64_t lease_duration_ns = 600 * ms;
 inline constexpr std::uint64_t lease_margin_ns = 200 * ms;
 inline constexpr std::uint64_t lease_renew_ns = 100 * ms;
 
+// As the product's: five of the longest election timeouts.
+inline constexpr std::uint32_t farewell_ticks = 150;
+
 /// A clock that runs a little too fast or too slow.
 struct local_clock {
   std::uint64_t base = 0;
@@ -95,7 +98,7 @@ struct settings {
   std::uint64_t snapshot_entries = 100;
   std::uint64_t kept_entries = 20;  // behind a snapshot
   std::size_t segment_bytes = 0;
-  mutant bug = mutant::none;
+  mutant driver_bug = mutant::none;
   bool ranks = false;  // of elections, by id
 };
 
@@ -113,8 +116,8 @@ class host {
   /// The lane from one node to another has something to send.
   virtual void transmit(node_id from, node_id to) = 0;
   virtual void reply(client_reply r) = 0;
-  /// A leader commits an entry of its own term.
-  virtual void leader_commits(const raft::core& leader, const entry& e) = 0;
+  /// A node became leader.
+  virtual void leads(node_id id) = 0;
   /// A VM is about to run on a site: nobody else may run it at this instant.
   virtual void vm_starts(const site& where, std::uint64_t vm) = 0;
   virtual void trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b) = 0;

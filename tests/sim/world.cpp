@@ -17,7 +17,15 @@ constexpr std::uint64_t time_limit = 20'000 * ms;
 
 }  // namespace
 
-world::world(const options& o) : options_(o), dice_(o.seed), dials_(draw_dials(o)) {
+world::world(const options& o)
+    : options_(o),
+      dice_(o.seed),
+      dials_(draw_dials(o)),
+      checker_([this](node_id id) -> const durable_log* {
+        const auto it = members_.find(id);
+        return it == members_.end() ? nullptr : &it->second.where.durable;
+      }) {
+  recent_.resize(options_.events);
   settle_parameters();
   found_cluster();
   clients_ = std::make_unique<clients>(dice_.next(), client_count, o.ops, voters_);
@@ -31,7 +39,7 @@ world::world(const options& o) : options_(o), dice_(o.seed), dials_(draw_dials(o
 
 void world::settle_parameters() {
   auto& c = settings_.core;
-  settings_.bug = options_.bug;
+  settings_.driver_bug = options_.driver_bug;
   c.election_min_ticks = 15;
   c.election_max_ticks = 30;
   c.heartbeat_ticks = 5;
@@ -41,7 +49,7 @@ void world::settle_parameters() {
   c.prevote = !c.check_quorum || !dice_.one_in(4);
   c.max_inflight_msgs = dice_.one_in(4) ? 2 : 64;
   c.max_inflight_bytes = dice_.one_in(4) ? 256 : 0;
-  c.max_msg_bytes = dice_.one_in(4) ? 100 : 0;
+  c.max_msg_bytes = dice_.one_in(3) ? (dice_.one_in(2) ? 1 : dice_.between(20, 100)) : 0;
   c.max_committed_bytes = dice_.one_in(4) ? 200 : 0;
   c.max_uncommitted_bytes = dice_.one_in(8) ? 500 : 0;
   settings_.snapshot_entries = dice_.between(10, 150);
@@ -67,11 +75,11 @@ void world::found_cluster() {
   for (std::uint64_t id = 1; id <= voters_; ++id) first.conf.voters.emplace_back(id);
   first.data = empty.view().encode({cluster_id{1}, first.conf});
   const hard_state hard{term{1}, {}, log_index{1}};
-  const bool drifts = dice_.chance(dial(fault::drift));
+  drifts_ = dice_.chance(dial(fault::drift));
   for (std::uint64_t id = 1; id <= voters_; ++id) {
     auto& m = members_.try_emplace(node_id{id}, node_id{id}, dice_.next()).first->second;
     m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
-    if (drifts) m.where.clock.rate_ppm = dice_.between(900'000, 1'100'000);
+    if (drifts_) m.where.clock.rate_ppm = draw_rate();
     auto opened = storage::store::open(
         m.where.disk, "/data",
         {.owner = {node_id{id}, cluster_id{1}}, .segment_bytes = settings_.segment_bytes});
@@ -87,11 +95,21 @@ void world::found_cluster() {
   next_id_ = voters_ + 1;
 }
 
+// Often as far from the truth as clocks may be.
+std::uint64_t world::draw_rate() {
+  constexpr std::uint64_t slow = 900'000;
+  constexpr std::uint64_t fast = 1'100'000;
+  if (dice_.one_in(2)) return dice_.between(slow, fast);
+  return dice_.one_in(2) ? slow : fast;
+}
+
 void world::start(node_id id) {
   auto& m = members_.at(id);
   ++m.life;
   m.paused_until = 0;
+  m.falls_behind = log_index{UINT64_MAX};
   m.held.clear();
+  checker_.started(id);
   try {
     m.process = std::make_unique<driver>(m.where, *this);
   } catch (const process_ended&) {
@@ -130,8 +148,11 @@ void world::guarded(member& m, std::uint64_t life, const std::function<void(driv
   try {
     what(*m.process);
   } catch (const process_ended&) {
-    end_process(m);
+    return end_process(m);
   }
+  if (m.process->core().commit() <= m.falls_behind) return;
+  m.falls_behind = log_index{UINT64_MAX};
+  if (!healing_ && m.process->core().is_leader()) fall(m);
 }
 
 void world::on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what) {
@@ -159,6 +180,8 @@ void world::wake(node_id id, turn what) {
   std::uint64_t delay = dice_.below(what == turn::disk ? 3 * ms : 500 * us);
   if (what == turn::disk && !healing_ && dice_.chance(dial(fault::slow_disk)))
     delay = dice_.below(100 * ms);
+  if (const auto until = members_.at(id).stalled_until; what == turn::machine && now_ < until)
+    delay = until - now_;
   on_node(id, delay, [what](driver& d) { d.on_turn(what); });
 }
 
@@ -191,7 +214,9 @@ void world::deliver(const wire& w) {
   if (!healing_) {
     if (dice_.chance(dial(fault::loss))) return;
     if (dice_.chance(dial(fault::duplicate))) copies = 2;
-    if (dice_.chance(dial(fault::delay))) delay = dice_.below(300 * ms);
+    if (dice_.chance(dial(fault::delay)))
+      delay = dice_.below(dice_.one_in(4) ? 1000 * ms : 300 * ms);
+    if (dice_.chance(dial(fault::reorder))) delay += dice_.below(20 * ms);
   }
   for (; copies > 0; --copies) {
     // The delayed may arrive after a restart of the receiver: nothing forbids it.
@@ -231,12 +256,27 @@ void world::reply(client_reply r) {
 
 // ---------------------------------------------------------------- what drivers tell
 
-void world::leader_commits(const raft::core& leader, const entry& e) {
-  ++counts_.commits;
-  checker_.on_quorum(leader, e, [this](node_id id) -> const durable_log* {
-    const auto it = members_.find(id);
-    return it == members_.end() ? nullptr : &it->second.where.durable;
+// Some reigns end at once: after a few milliseconds, or with the first commit, before anybody hears
+// of it.
+void world::leads(node_id id) {
+  ++counts_.elections;
+  if (healing_ || !dice_.chance(dial(fault::short_reign))) return;
+  auto& m = members_.at(id);
+  if (dice_.one_in(2)) {
+    m.falls_behind = m.process->core().commit();
+    return;
+  }
+  later(dice_.below(dice_.one_in(2) ? 10 * ms : 100 * ms), [this, &m, life = m.life] {
+    if (!healing_ && m.life == life && m.process) fall(m);
   });
+}
+
+// Cut off, while those that were are back: so leaders return with what they could not commit and
+// others have not seen (Raft figure 8).
+void world::fall(member& m) {
+  if (dice_.one_in(4)) return stop(m, dice_.one_in(2));
+  cuts_.clear();
+  isolate(m.where.id);
 }
 
 void world::vm_starts(const site& where, std::uint64_t vm) {
@@ -258,7 +298,6 @@ void world::trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b
   for (const auto v : {now_, id.value(), a, b}) mix(v);
   recent_[recorded_++ % recent_.size()] = {now_, what, id.value(), a, b};
   const std::string_view name{what};
-  if (name == "role" && a == static_cast<std::uint64_t>(raft::role::leader)) ++counts_.elections;
   if (name == "install") ++counts_.installs;
   if (name == "down") ++counts_.downs;
 }
@@ -287,6 +326,7 @@ outcome world::run() {
 }
 
 outcome simulate(const options& o) {
+  plant(o.core_bug);
   set_check_handler([](const std::string& what) { throw failure("CHECK", what); });
   try {
     return std::make_unique<world>(o)->run();

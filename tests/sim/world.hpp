@@ -53,7 +53,7 @@ class world final : public host {
   void wake(node_id id, turn what) override;
   void transmit(node_id from, node_id to) override;
   void reply(client_reply r) override;
-  void leader_commits(const raft::core& leader, const entry& e) override;
+  void leads(node_id id) override;
   void vm_starts(const site& where, std::uint64_t vm) override;
   void trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b) override;
 
@@ -64,6 +64,8 @@ class world final : public host {
     std::unique_ptr<driver> process;  // null: down
     std::uint64_t life = 0;           // events of an earlier one are void
     std::uint64_t paused_until = 0;
+    std::uint64_t stalled_until = 0;          // its state machine
+    log_index falls_behind{UINT64_MAX};       // as a leader that commits more than this
     std::vector<std::function<void()>> held;  // what arrived while it was paused
     bool asked_out = false;                   // a removal was proposed
   };
@@ -90,6 +92,7 @@ class world final : public host {
   void guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what);
   void at_once(node_id id, const std::function<void(driver&)>& what);
   void schedule_tick(node_id id, std::uint64_t life);
+  [[nodiscard]] std::uint64_t draw_rate();
   void start(node_id id);
   void pump(node_id from, node_id to);
   void deliver(const wire& w);
@@ -110,10 +113,15 @@ class world final : public host {
   void spoil(member& m, fault how);
   void jump_clock(member& m);
   void cut_one_way();
+  void isolate(node_id id);
+  void fall(member& m);
+  void probe_reads();
+  void stall(member& m);
   void pause(member& m);
   void change_membership();
   void hand_over();
-  void add_member(node_id lead, std::vector<raft::conf_change::single> changes, bool as_voter);
+  void replace_members(node_id lead, const std::vector<node_id>& voters);
+  node_id new_member();
   void ask_change(node_id lead, raft::conf_change change);
   [[nodiscard]] member* anybody_up();
   [[nodiscard]] bool is_cut(node_id from, node_id to) const;
@@ -122,6 +130,7 @@ class world final : public host {
   void end();
   void heal();
   void expect_progress();
+  [[nodiscard]] std::string told_by_nodes() const;
   void check_histories();
   outcome result() const;
 
@@ -151,9 +160,10 @@ class world final : public host {
   std::set<std::pair<node_id, node_id>> pumping_;
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
+  bool drifts_ = false;
 
   std::uint64_t hash_ = 0xCBF29CE484222325ULL;
-  std::array<record, 60> recent_{};
+  std::vector<record> recent_;  // a ring
   std::uint64_t recorded_ = 0;
   outcome counts_;
 };
