@@ -82,6 +82,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       snapshot_bytes_(disk.snapshot ? disk.snapshot->data.size() : 0),
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
+      farewell_ticks_(5 * core_config.election_max_ticks),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
       snapshot_rate_(options_.snapshot_rate),
       metrics_(*facts.registry),
@@ -283,6 +284,11 @@ void raft_driver::on_tick() {
   else
     core_.tick();
   if (core_.is_leader()) leader_contact_ns_ = now();
+  // A removed leader stays until the others know. So does, for a few of their elections, whoever is
+  // not: their leader may be lost before it told them, and without a voter of before, who knows
+  // that the change is committed, they could be unable to elect anybody.
+  if (removed_ && !core_.is_leader() && ++removed_ticks_ > farewell_ticks_)
+    options_.fatal(13, "this node was removed from the cluster");
   pump_snapshots();
   shorten_log();
   if (++ticks_ % 10 == 0) {
@@ -361,9 +367,6 @@ void raft_driver::hand_out(raft::output& out) {
     metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
     publish_view();
   }
-  // A removed leader stays until the others know: before that they could be unable to elect
-  // anybody.
-  if (removed_ && !core_.is_leader()) options_.fatal(13, "this node was removed from the cluster");
 }
 
 void raft_driver::persist(raft::output& out) {

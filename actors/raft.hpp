@@ -209,6 +209,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   log_index last_;                               // of the log
   bool was_member_ = false;
   bool removed_ = false;
+  std::uint32_t removed_ticks_ = 0;  // since then, as a follower
+  std::uint32_t farewell_ticks_;     // how long it stays then
 
   state::lease_table leases_;
   std::unordered_map<node_id, outgoing_snapshot> snapshots_out_;
