@@ -212,8 +212,9 @@ void raft_driver::shorten_log() {
   const bool somebody_waits = std::ranges::any_of(s.peers, [&](const raft::peer_status& p) {
     return p.id != core_.id() && p.recent_active && !p.pending_snapshot && p.match.next() < s.first;
   });
-  somebody_needs_snapshot_ = somebody_waits && sendable_snapshot_.next() < s.first;
-  if (somebody_needs_snapshot_ && ticks_ >= no_snapshot_before_) maybe_take_snapshot();
+  somebody_needs_snapshot_ =
+      somebody_waits && sendable_snapshot_.next() < s.first && ticks_ >= no_snapshot_before_;
+  if (somebody_needs_snapshot_) maybe_take_snapshot();
   auto first = log_bytes_.reach(kept_max_bytes);
   if (!somebody_waits) {  // else a snapshot is on its way, and the log goes on where it ends
     const auto enough = std::clamp(snapshot_bytes_, kept_min_bytes, kept_max_bytes);

@@ -98,8 +98,8 @@ class core {
   void set_snapshot(std::shared_ptr<const snapshot> snap);
 
   /// Forgets entries below `first`. Errors: invalid if first > applied + 1 or no output has handed
-  /// them out yet. The driver has a snapshot that covers them and has called set_snapshot() with
-  /// it.
+  /// them out yet. A member that still needs one of them gets nothing before set_snapshot() has
+  /// come with a snapshot that reaches the log.
   tl::expected<void, refusal> compact(log_index first);
 
   /// Everything in outputs up to `seq` is durable. Idempotent; may skip.
