@@ -4,6 +4,7 @@
 // digest, no sessions, no consistent view.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <atomic>
 #include <chrono>
@@ -105,49 +106,86 @@ void put_after_view(benchmark::State& state) {
 }
 BENCHMARK(put_after_view)->Arg(100'000);
 
-/// What a snapshot of range(0) keys costs apply: the longest time that one put took, the view
-/// before it included, while another thread encodes and packs the view. The time of an iteration
-/// is that pause.
-void pause_by_snapshot(benchmark::State& state) {
+double thread_seconds() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
+/// The longest put while `other` runs in a thread of its own, with a node's priority for snapshots.
+/// By the clock, which is the time of an iteration, and in this thread's processor time
+/// (worst_cpu_ms): what is between the two, somebody else was on this processor.
+template <class Other>
+void pause_beside(benchmark::State& state, const Other& other) {
   const auto commands = puts(static_cast<std::size_t>(state.range(0)), 256);
   machine sm;
   apply_all(sm, commands);
   applied_result r;
   std::size_t i = 0;
   std::size_t applied = 0;
-  std::size_t bytes = 0;
+  double worst_cpu = 0;
   using clock = std::chrono::steady_clock;
   for (auto _ : state) {
     auto worst = clock::duration::zero();
-    std::atomic<bool> encoded = false;
+    std::atomic<bool> done = false;
     auto began = clock::now();
-    std::thread encoder([&, view = sm.view()] {
+    double began_cpu = thread_seconds();
+    std::thread thread([&, view = sm.view()] {
       (void)setpriority(PRIO_PROCESS, 0, 10);  // this thread only, as in a node
-      storage::packer packed;
-      view.write({}, [&](std::span<const std::byte> piece) {
-        packed.add(piece);
-        return true;
-      });
-      bytes = packed.finish().size();
-      encoded = true;
+      other(view);
+      done = true;
     });
-    while (!encoded) {
+    while (!done) {
       sm.apply({term{1}, sm.applied_index().next(), entry_kind::normal, commands[i]}, r);
       const auto now = clock::now();
+      const auto now_cpu = thread_seconds();
       worst = std::max(worst, now - began);
+      worst_cpu = std::max(worst_cpu, now_cpu - began_cpu);
       began = now;
+      began_cpu = now_cpu;
       ++applied;
       if (++i == commands.size()) i = 0;
     }
-    encoder.join();
+    thread.join();
     state.SetIterationTime(std::chrono::duration<double>(worst).count());
   }
   state.counters["puts_meanwhile"] =
       static_cast<double>(applied) / static_cast<double>(state.iterations());
+  state.counters["worst_cpu_ms"] = worst_cpu * 1e3;
+}
+
+/// What a snapshot of range(0) keys costs apply: the longest put, the view before it included,
+/// while another thread encodes and packs the view.
+void pause_by_snapshot(benchmark::State& state) {
+  std::size_t bytes = 0;
+  pause_beside(state, [&](const auto& view) {
+    storage::packer packed;
+    view.write({}, [&](std::span<const std::byte> piece) {
+      packed.add(piece);
+      return true;
+    });
+    bytes = packed.finish().size();
+  });
   state.counters["packed_bytes"] = static_cast<double>(bytes);
 }
 BENCHMARK(pause_by_snapshot)
     ->Arg(100'000)
+    ->Arg(1'000'000)
+    ->Iterations(3)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+
+/// The same beside a thread that computes for about as long and touches nothing: what the machine
+/// costs and no snapshot.
+void pause_by_busy_thread(benchmark::State& state) {
+  const auto until = std::chrono::microseconds(2 * state.range(0));
+  pause_beside(state, [&](const auto&) {
+    const auto end = std::chrono::steady_clock::now() + until;
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  });
+}
+BENCHMARK(pause_by_busy_thread)
     ->Arg(1'000'000)
     ->Iterations(3)
     ->UseManualTime()
