@@ -8,9 +8,14 @@
 #include "actors/frames.hpp"
 #include "actors/raft.hpp"
 #include "messages/cluster.pb.h"
+#include "runtime/net/address.hpp"
 
 namespace blixard::actors {
 namespace {
+
+bool can_be_dialled(const net::address& a) {
+  return a.port() != 0 && std::ranges::any_of(a.bytes(), [](std::uint8_t b) { return b != 0; });
+}
 
 // A learner becomes a voter when it is this close to the leader, or has what was committed one look
 // (ten ticks) ago, which under load is many more entries: it would not slow commits down.
@@ -69,6 +74,14 @@ void raft_driver::administer(const admin_request& request) {
   schedule_flush();
 }
 
+/// The leader itself, and who is connected to it.
+bool raft_driver::is_there(node_id id) const {
+  const auto view = facts_.links.load();
+  if (id == core_.id() || !view) return true;
+  return std::ranges::any_of(view->links,
+                             [id](const auto& l) { return l.node == id && l.connected; });
+}
+
 void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
   const auto& wish = request.join();
   const node_id id{wish.node()};
@@ -86,6 +99,19 @@ void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
                                 (wish.witness() ? " is a member with data, not a witness"
                                                 : " is or was a witness, which has no data"),
                             "take another id, or start it as what it is"));
+    return;
+  }
+  if (const auto where = net::address::parse(wish.address()); !where || !can_be_dialled(*where)) {
+    answer(from, make_error(errc::invalid_argument,
+                            "\"" + wish.address() + "\" is no address that others can dial",
+                            "an IP address and a port, such as 127.0.0.1:7002"));
+    return;
+  }
+  // Two processes of one id would acknowledge for each other what only one of them has.
+  if (member && is_there(id)) {
+    answer(from, make_error(errc::conflict,
+                            "node " + to_string(id) + " is a member and is up where it is",
+                            "stop it first, or take another id"));
     return;
   }
   pb::NodeAddress context;
@@ -120,6 +146,20 @@ void raft_driver::remove(const origin& from, node_id id) {
   if (core_.configuration().voters.size() == 1 && core_.configuration().is_voter(id)) {
     answer(from, make_error(errc::invalid_state, "the last voter cannot be removed"));
     return;
+  }
+  if (core_.configuration().is_voter(id)) {
+    const auto& voters = core_.configuration().voters;
+    const auto there =
+        std::ranges::count_if(voters, [&](node_id v) { return v != id && is_there(v); });
+    const auto left = static_cast<std::ptrdiff_t>(voters.size()) - 1;
+    if (there <= left / 2) {
+      answer(from,
+             make_error(errc::invalid_state,
+                        "without node " + to_string(id) + " only " + std::to_string(there) +
+                            " of " + std::to_string(left) + " voters would be up: no majority",
+                        "bring the others back, or remove those that are gone first"));
+      return;
+    }
   }
   // Its VMs may still run until its lease ends: from here on it gets no grant, and declare_down()
   // gives them free once the end is certain.

@@ -276,9 +276,14 @@ void router::hold(const origin& from, frame_ptr frame) {
     refuse(from, make_overloaded(100));
     return;
   }
-  const auto patience = now() + hold_ns;
-  held_.push_back({from, std::move(frame),
-                   from.deadline_ns != 0 ? std::min(from.deadline_ns, patience) : patience});
+  const auto t = now();
+  auto until = t + hold_ns;
+  // Told before the client gives up, it knows that nothing was done.
+  if (from.deadline_ns > t) {
+    const auto left = from.deadline_ns - t;
+    until = std::min(until, from.deadline_ns - std::max(left / 8, std::min(left, answer_ns)));
+  }
+  held_.push_back({from, std::move(frame), until});
 }
 
 void router::release_held() {
@@ -425,6 +430,7 @@ void router::closed(const connection_closed& c) {
     admission_.drop(c.connection, now());
     return;
   }
+  publish_links();  // whether a member is there is not asked of a view that is a tick old
   if (const auto it = heard_on_.find(c.peer); it != heard_on_.end() && it->second == c.connection)
     heard_on_.erase(it);
   // What was forwarded over it may or may not have happened.

@@ -41,6 +41,7 @@ class router final : public hosted<router_actor::base> {
   static constexpr std::size_t frames_per_drain = 512;
   static constexpr std::size_t held_max = 4096;
   static constexpr std::uint64_t hold_ns = 3'000'000'000;  // longest wait for a leader
+  static constexpr std::uint64_t answer_ns = 150'000'000;  // for a tick, and an answer's way back
   static constexpr std::size_t forwarded_max = 16'384;
 
  private:

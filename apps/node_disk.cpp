@@ -120,7 +120,7 @@ std::string peers_path(const std::string& data_dir) { return data_dir + "/peers.
 struct attempt {
   std::optional<pb::Answer> answer;
   std::string why;
-  bool final = false;
+  errc code = errc::ok;
 };
 
 attempt ask(const node_config& config, frame_kind kind, const slice& body) {
@@ -136,7 +136,7 @@ attempt ask(const node_config& config, frame_kind kind, const slice& body) {
       out.why = "an answer that is not one";
     } else if (a.error() != 0) {
       out.why = a.message();
-      out.final = a.error() == static_cast<std::uint32_t>(errc::invalid_argument);
+      out.code = static_cast<errc>(a.error());
     } else {
       out.answer = std::move(a);
     }
@@ -264,7 +264,10 @@ start_result<admission_ticket> ask_to_join(const node_config& config,
     }
     if (got.why != why) spdlog::info("not admitted yet: {}", got.why);
     why = std::move(got.why);
-    if (got.final) break;
+    // A host that went down without a word looks for a while as if it were still there.
+    const auto now = std::chrono::steady_clock::now();
+    if (got.code == errc::invalid_argument || (got.code == errc::conflict && until - now < 50s))
+      break;
     std::this_thread::sleep_for(200ms);
   }
   return fail(exit_code::configuration, "the cluster did not admit this node: " + why);

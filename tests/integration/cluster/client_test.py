@@ -130,8 +130,11 @@ class ExitCodes(SharedCluster):
         self.assertEqual((code, json.loads(out)["op"]), (5, "fail"))
 
     def test_no_leader_is_exit_5_and_surely_nothing_happened(self):
-        code, answer = self.lonely().ctl("kv", "put", "a", "b", timeout=30)
-        self.assertEqual((code, answer["op"], answer["error"]["code"]), (5, "fail", "no_leader"))
+        node = self.lonely()
+        for timeout in (0.5, 1, 3, 30):
+            code, answer = node.ctl("kv", "put", "a", "b", timeout=timeout)
+            said = (code, answer["op"], answer["error"]["code"])
+            self.assertEqual(said, (5, "fail", "no_leader"), f"--timeout {timeout}")
 
     def lonely(self):
         """A member without a quorum, as it was started again: it does not know of a leader."""

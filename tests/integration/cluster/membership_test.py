@@ -284,6 +284,43 @@ class Membership(Case):
         self.assertEqual(gone.process.wait(30), 13)
         self.assertEqual(cluster.ok("cluster", "status")["term"], term, "it disturbed the others")
 
+    def test_a_second_node_with_the_id_of_one_that_is_up_is_not_admitted(self):
+        cluster = self.cluster(3)
+        digests = cluster.digests()
+        for taken in (cluster.leader(), cluster.followers()[0]):
+            code, _, err = run(
+                *("node", "--id", str(taken.number), "--data-dir", str(self.folder / f"second{taken.number}")),
+                *("--join", cluster.leader().address),
+                *("--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0"),
+            )
+            self.assertEqual(code, 3, err)
+            self.assertIn(f"node {taken.number} is a member and is up", err)
+            code, answer = cluster.ctl("cluster", "join", str(taken.number), "127.0.0.1:1")
+            self.assertEqual((code, answer["error"]["code"]), (6, "conflict"))
+        cluster.wait_ready()
+        self.assertEqual(cluster.digests(), digests, "something was committed")
+
+    def test_an_address_that_nobody_can_dial_is_refused(self):
+        cluster = self.cluster(1)
+        for address in ("0.0.0.0:7009", "127.0.0.1:0", "nohost.invalid:7009"):
+            code, answer = cluster.ctl("cluster", "join", "9", address)
+            self.assertEqual(answer["error"]["code"], "invalid_argument", address)
+        self.assertEqual(len(cluster.ok("cluster", "status")["nodes"]), 1)
+
+    def test_a_node_whose_removal_would_cost_the_majority_is_not_removed(self):
+        cluster = self.cluster(3)
+        down, other = cluster.followers()
+        down.kill()
+        eventually(
+            "its connection is gone",
+            lambda: cluster.ctl("cluster", "remove", str(other.number))[1].get("error", {}).get("code")
+            == "invalid_state",
+        )
+        cluster.ok("kv", "put", "k", "v")
+        cluster.ok("cluster", "remove", str(down.number))
+        cluster.ok("cluster", "remove", str(other.number))
+        cluster.leader().ok("kv", "put", "k", "w")
+
     def test_the_last_voter_cannot_be_removed(self):
         cluster = self.cluster(1)
         code, answer = cluster[0].ctl("cluster", "remove", "1")
