@@ -36,6 +36,7 @@
 #include "apps/node_disk.hpp"
 #include "apps/node_metrics.hpp"
 #include "apps/version.hpp"
+#include "messages/check.hpp"
 #include "messages/cluster.pb.h"
 #include "metrics/exposer.hpp"
 #include "runtime/base/fault.hpp"
@@ -500,6 +501,9 @@ int node::run() {
 
 int run_node(const node_config& config) {
   start_logging(config.log_level);
+  set_check_handler([](const std::string& what) {
+    fatal(static_cast<int>(exit_code::invariant), "an invariant is broken: " + what);
+  });
   stop_signals signals(stop_max, [](const char* why) { spdlog::info("{}", why); });
   const auto n = std::make_unique<node>(config, signals);
   return n->run();

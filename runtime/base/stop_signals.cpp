@@ -13,11 +13,12 @@
 namespace blixard {
 namespace {
 
-sigset_t both() {
+sigset_t stopping() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);  // the terminal of --repl was closed
   return set;
 }
 
@@ -29,7 +30,7 @@ stop_signals::stop_signals(std::chrono::milliseconds stop_max,
       leaving_(std::move(leaving)),
       event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   CHECK_GE(event_, 0);
-  const auto set = both();
+  const auto set = stopping();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   thread_ = std::thread([this] { run(); });
 }
@@ -53,7 +54,7 @@ void stop_signals::wait() const {
 }
 
 void stop_signals::run() {
-  const auto set = both();
+  const auto set = stopping();
   int signal = 0;
   sigwait(&set, &signal);
   if (ended_.load(std::memory_order_acquire)) return;

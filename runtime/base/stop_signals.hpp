@@ -1,4 +1,4 @@
-// SIGTERM and SIGINT of a node: always heard, from the first moment to the last.
+// SIGTERM, SIGINT and SIGHUP of a node: always heard, from the first moment to the last.
 //
 //     while it starts      the process ends at once: nothing was promised to anybody yet
 //     while it serves      told: fd() is readable, and the node stops in an orderly way
@@ -17,7 +17,7 @@ namespace blixard {
 
 class stop_signals {
  public:
-  /// Blocks both signals in this thread and in all that it starts from now on: construct it before
+  /// Blocks them in this thread and in all that it starts from now on: construct it before
   /// any other thread. `stop_max`: how long an orderly stop may take. `leaving` is called, in a
   /// thread of this object, before the process ends at once, with the reason (for the log).
   stop_signals(std::chrono::milliseconds stop_max, std::function<void(const char* why)> leaving);

@@ -355,6 +355,7 @@ std::string render_text(const command_result& r, const invocation& inv) {
     case pb::Answer::kCaches:
       return caches_text(a.caches());
     case pb::Answer::kJoined:
+      if (inv.spec->verb == "remove") return "removed node " + printable(inv.arg(0)) + "\n";
       return "joined cluster " + cluster_hex(a.joined().cluster_id()) + "\n";
     case pb::Answer::kDone:
     case pb::Answer::RESULT_NOT_SET:

@@ -112,6 +112,7 @@ std::vector<std::string> read_tail(const std::string& path, std::size_t lines,
   std::string text;  // grows to the front: older files are read only while lines are missing
   for (std::size_t n = 0; n < limits.files; ++n) {
     const auto part = read_file(older(path, n), limits.file_bytes);
+    if (!part && n == 0) continue;  // being rotated: its lines are in the next one by now
     if (!part) break;
     text.insert(0, *part);
     if (static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) > lines) break;

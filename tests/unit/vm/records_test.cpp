@@ -62,6 +62,8 @@ TEST(console, the_tail_reaches_back_over_files_and_no_further_than_asked) {
   EXPECT_EQ(read_tail(dir / "c", 100, small).size(), 15U);
   EXPECT_EQ(read_tail(dir / "c", 0, small), lines{});
   EXPECT_EQ(read_tail(dir / "none", 5, small), lines{});
+  std::filesystem::rename(dir / "c", dir / "c.1");  // in the middle of a rotation
+  EXPECT_EQ(read_tail(dir / "c", 1, small), lines{"24"});
 }
 
 TEST(console, notes_stand_on_lines_of_their_own) {
