@@ -12,9 +12,7 @@ void one(input in) {
   for (int i = 0; i < more; ++i) args.emplace_back(in.text(in.byte() % 32));
   config_sources from;
   const std::string variable{in.text(in.byte() % 32)};
-  from.env = [&](const std::string& name) -> std::optional<std::string> {
-    return name == "BLIXARD_JOIN" && !variable.empty() ? std::optional(variable) : std::nullopt;
-  };
+  if (!variable.empty()) from.variables.emplace("BLIXARD_JOIN", variable);
   from.read_file = [&](const std::string&) -> tl::expected<std::string, error> {
     return std::string{in.rest()};
   };
