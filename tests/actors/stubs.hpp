@@ -149,11 +149,12 @@ class testing_config : public caf::actor_system_config {
 
 /// One node's surroundings: nothing runs until `run()`.
 struct surroundings {
-  testing_config config;
-  caf::actor_system system{config};
+  // Behind these: an actor that a delayed message refers to lives as long as the system.
   record seen;
   metrics::registry registry{"test"};
   published flags;
+  testing_config config;
+  caf::actor_system system{config};
   shared_facts facts;
   links to;
 
