@@ -12,6 +12,7 @@
 #include "messages/ids.hpp"
 #include "runtime/base/published.hpp"
 #include "runtime/base/replaced.hpp"
+#include "runtime/net/address.hpp"
 #include "runtime/raft/types.hpp"
 
 namespace blixard::metrics {
@@ -47,6 +48,7 @@ struct link_view {
     node_id node;
     bool connected = false;
     std::uint32_t rtt_us = 0;
+    net::address where;
   };
   std::vector<one> links;
 };

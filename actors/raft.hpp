@@ -143,6 +143,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   // raft_admin.cpp
   void administer(const admin_request& request);
   [[nodiscard]] bool is_there(node_id id) const;
+  [[nodiscard]] node_id who_has(const net::address& where) const;
   void join(const origin& from, const pb::AdminRequest& request);
   void change_membership(const origin& from, const raft::conf_change& change);
   void remove(const origin& from, node_id id);

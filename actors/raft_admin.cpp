@@ -8,14 +8,9 @@
 #include "actors/frames.hpp"
 #include "actors/raft.hpp"
 #include "messages/cluster.pb.h"
-#include "runtime/net/address.hpp"
 
 namespace blixard::actors {
 namespace {
-
-bool can_be_dialled(const net::address& a) {
-  return a.port() != 0 && std::ranges::any_of(a.bytes(), [](std::uint8_t b) { return b != 0; });
-}
 
 // A learner becomes a voter when it is this close to the leader, or has what was committed one look
 // (ten ticks) ago, which under load is many more entries: it would not slow commits down.
@@ -74,12 +69,21 @@ void raft_driver::administer(const admin_request& request) {
   schedule_flush();
 }
 
-/// The leader itself, and who is connected to it.
+/// The leader itself, and who is connected to it; where no link is known yet, everybody.
 bool raft_driver::is_there(node_id id) const {
   const auto view = facts_.links.load();
   if (id == core_.id() || !view) return true;
   return std::ranges::any_of(view->links,
                              [id](const auto& l) { return l.node == id && l.connected; });
+}
+
+/// Who is there now; none: 0.
+node_id raft_driver::who_has(const net::address& where) const {
+  if (where.to_string() == options_.advertise) return core_.id();
+  if (const auto view = facts_.links.load())
+    for (const auto& l : view->links)
+      if (l.connected && l.where == where) return l.node;
+  return {};
 }
 
 void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
@@ -101,7 +105,8 @@ void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
                             "take another id, or start it as what it is"));
     return;
   }
-  if (const auto where = net::address::parse(wish.address()); !where || !can_be_dialled(*where)) {
+  const auto where = net::address::parse(wish.address());
+  if (!where || !net::can_be_dialled(*where)) {
     answer(from, make_error(errc::invalid_argument,
                             "\"" + wish.address() + "\" is no address that others can dial",
                             "an IP address and a port, such as 127.0.0.1:7002"));
@@ -112,6 +117,12 @@ void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
     answer(from, make_error(errc::conflict,
                             "node " + to_string(id) + " is a member and is up where it is",
                             "stop it first, or take another id"));
+    return;
+  }
+  if (const node_id other = who_has(*where); other && other != id) {
+    answer(from,
+           make_error(errc::conflict, wish.address() + " is where node " + to_string(other) + " is",
+                      "each node has an address of its own"));
     return;
   }
   pb::NodeAddress context;

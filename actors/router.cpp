@@ -470,7 +470,8 @@ void router::tick() {
 void router::publish_links() {
   if (io_ == nullptr) return;
   auto view = std::make_shared<link_view>();
-  for (const auto& p : io_->peers()) view->links.push_back({p.node, p.connected, p.rtt_us});
+  for (const auto& p : io_->peers())
+    view->links.push_back({p.node, p.connected, p.rtt_us, p.where});
   facts_.links.store(std::move(view));
 }
 

@@ -207,6 +207,10 @@ start_result<void> node::open() {
     return tl::unexpected(start_error{static_cast<int>(exit_code::bind), bound.error().message});
   bound_ = *bound;
   advertise_ = config_.advertise ? to_string(*config_.advertise) : bound_.to_string();
+  if (const auto told = net::address::parse(advertise_); !told || !net::can_be_dialled(*told))
+    return tl::unexpected(
+        start_error{static_cast<int>(exit_code::configuration),
+                    "advertise: \"" + advertise_ + "\" is no address that others can dial"});
   for (const auto& [id, where] : config_.dial) {
     const auto dialled = to_address(where);
     if (!dialled) return tl::unexpected(dialled.error());

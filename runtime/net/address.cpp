@@ -55,6 +55,10 @@ std::string address::to_string() const {
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port_);
 }
 
+bool can_be_dialled(const address& e) noexcept {
+  return e.port() != 0 && std::ranges::any_of(e.bytes(), [](auto b) { return b != 0; });
+}
+
 bool is_loopback(const address& e) noexcept {
   const auto& b = e.bytes();
   switch (e.kind()) {

@@ -47,5 +47,7 @@ class address {
 
 /// True for 127.0.0.0/8, ::1 and IPv4-mapped 127.0.0.0/8: what may be bound without TLS.
 [[nodiscard]] bool is_loopback(const address& e) noexcept;
+/// False for port 0 and for "any address" (0.0.0.0, [::]), where one can only listen.
+[[nodiscard]] bool can_be_dialled(const address& e) noexcept;
 
 }  // namespace blixard::net

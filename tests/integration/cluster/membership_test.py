@@ -295,8 +295,9 @@ class Membership(Case):
             )
             self.assertEqual(code, 3, err)
             self.assertIn(f"node {taken.number} is a member and is up", err)
-            code, answer = cluster.ctl("cluster", "join", str(taken.number), "127.0.0.1:1")
-            self.assertEqual((code, answer["error"]["code"]), (6, "conflict"))
+            for id, address in ((taken.number, "127.0.0.1:1"), (9, taken.address)):
+                code, answer = cluster.ctl("cluster", "join", str(id), address)
+                self.assertEqual((code, answer["error"]["code"]), (6, "conflict"))
         cluster.wait_ready()
         self.assertEqual(cluster.digests(), digests, "something was committed")
 
@@ -305,7 +306,16 @@ class Membership(Case):
         for address in ("0.0.0.0:7009", "127.0.0.1:0", "nohost.invalid:7009"):
             code, answer = cluster.ctl("cluster", "join", "9", address)
             self.assertEqual(answer["error"]["code"], "invalid_argument", address)
+        code, answer = cluster.ctl("cluster", "join", "9", cluster[0].address)
+        self.assertEqual((code, answer["error"]["code"]), (6, "conflict"), "node 1 has it")
         self.assertEqual(len(cluster.ok("cluster", "status")["nodes"]), 1)
+        for address in ("0.0.0.0:7009", "nohost.invalid:7009"):
+            code, out, _ = run(
+                *("node", "--id", "1", "--bootstrap", "--data-dir", str(self.folder / "lone")),
+                *("--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--advertise", address),
+            )
+            self.assertEqual(code, 3, out)
+            self.assertIn("no address that others can dial", out)
 
     def test_a_node_whose_removal_would_cost_the_majority_is_not_removed(self):
         cluster = self.cluster(3)

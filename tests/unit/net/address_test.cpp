@@ -42,6 +42,14 @@ TEST(address, only_loopback_is_loopback) {
   EXPECT_FALSE(is_loopback(address{}));
 }
 
+TEST(address, where_one_can_only_listen_cannot_be_dialled) {
+  for (const auto* text : {"127.0.0.1:1", "10.0.0.1:7001", "[::1]:1", "localhost:1"})
+    EXPECT_TRUE(can_be_dialled(*address::parse(text))) << text;
+  for (const auto* text : {"127.0.0.1:0", "0.0.0.0:1", "[::]:1"})
+    EXPECT_FALSE(can_be_dialled(*address::parse(text))) << text;
+  EXPECT_FALSE(can_be_dialled(address{}));
+}
+
 TEST(address, nowhere_is_not_valid) {
   EXPECT_FALSE(address{}.valid());
   EXPECT_TRUE(address::loopback(0).valid());
