@@ -15,34 +15,16 @@ calm      64 clients write for S seconds; a term that moves is an election that 
 Default settings (heartbeat 50 ms, election 150 to 300 ms), real file system, one machine.
 Exit codes: 0 it ran (met targets or not), 1 something failed.
 """
-import argparse
-import json
 import os
-import pathlib
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-from compare import Blixard, cpu_seconds, rss_bytes, say
+from compare import cpu_seconds, rss_bytes, say
+from on_cluster import bench, parser_of, result_of, run
 
 IDLE_CPU, RSS_MIB, GAP_P50_MS, GAP_WORST_MS, LONE_SPREAD = 0.02, 40, 400, 1000, 5
 LONE_PER_SECOND = 100
-
-
-def bench(program, nodes, clients, seconds, *more):
-    return subprocess.Popen([program, "bench", "kv", "--connect", ",".join(n.address for n in nodes),
-                             "--clients", str(clients), "--seconds", str(seconds), "-o", "json", *more],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def result_of(load):
-    out, err = load.communicate(timeout=120 + 2 * 3600)
-    if load.returncode != 0:
-        raise AssertionError(f"bench kv: exit {load.returncode}: {err.strip()}")
-    return json.loads(out)
 
 
 def idle(cluster, seconds):
@@ -112,16 +94,11 @@ def print_report(report):
 
 
 def options_of(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True, help="the program blixard")
-    parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
+    parser = parser_of(__doc__, "1 kill, 1 s of everything", quick="5 kills, 10 s of load")
     parser.add_argument("--kills", type=int, default=20, help="of the leader")
     parser.add_argument("--lone", type=int, default=20, help="seconds of one put at a time")
     parser.add_argument("--calm", type=int, default=30, help="seconds of load without a fault")
     parser.add_argument("--idle", type=int, default=10, help="seconds without a client")
-    parser.add_argument("--quick", action="store_true", help="5 kills, 10 s of load")
-    parser.add_argument("--smoke", action="store_true", help="1 kill, 1 s of everything: does it work?")
-    parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
     options = parser.parse_args(arguments)
     if options.quick:
         options.kills, options.calm, options.idle, options.lone = 5, 10, 5, 5
@@ -130,31 +107,14 @@ def options_of(arguments):
     return options
 
 
-def main(arguments):
-    options = options_of(arguments)
-    program = str(pathlib.Path(options.bin).resolve())
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-bench.", dir=options.dir))
-    system = Blixard(folder, program)
-    try:
-        system.start()
-        cluster = system.cluster
-        report = {"load_average": os.getloadavg()[0], "idle": idle(cluster, options.idle)}
-        report["lone"] = lone(program, cluster, options.lone)
-        report["gaps_ms"] = failover(program, cluster, options.kills)
-        report["calm"] = calm(program, cluster, options.calm)
-        report["figures"] = figures_of(report)
-    except (AssertionError, subprocess.TimeoutExpired) as failed:
-        say(f"availability.py: {failed}")
-        return 1
-    finally:
-        system.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    print_report(report)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+def measure(cluster, options):
+    report = {"load_average": os.getloadavg()[0], "idle": idle(cluster, options.idle)}
+    report["lone"] = lone(options.bin, cluster, options.lone)
+    report["gaps_ms"] = failover(options.bin, cluster, options.kills)
+    report["calm"] = calm(options.bin, cluster, options.calm)
+    report["figures"] = figures_of(report)
+    return report
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("availability.py", options_of(sys.argv[1:]), measure, print_report))

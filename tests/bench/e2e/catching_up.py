@@ -12,18 +12,12 @@ Each is compared with the median of the normal turns of the same run.
 Default settings, real file system, one machine: the node that catches up also takes processor time from the others.
 Exit codes: 0 it ran (met targets or not), 1 something failed.
 """
-import argparse
-import json
-import pathlib
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-from availability import bench, result_of
-from compare import Blixard, Failed, say
+from compare import Failed, say
+from on_cluster import bench, parser_of, result_of, run
 
 STOPPED_RATIO, REJOIN_RATIO = 1.5, 2.0
 CLIENTS, KEYS = 16, 1_000_000
@@ -31,10 +25,7 @@ CLOSE = 1000  # entries behind the leader: caught up
 
 
 def steady(program, nodes, seconds, rate):
-    return subprocess.Popen([program, "bench", "kv", "--connect", ",".join(n.address for n in nodes),
-                             "--clients", str(CLIENTS), "--rate", str(rate), "--keys", str(KEYS),
-                             "--seconds", str(seconds), "-o", "json"],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return bench(program, nodes, CLIENTS, seconds, "--rate", str(rate), "--keys", str(KEYS))
 
 
 def turn(name, load, report):
@@ -86,8 +77,8 @@ def rejoin(program, cluster, down, options, report):
     raise Failed(f"not caught up in {options.rejoin_turns} turns")
 
 
-def measure(program, cluster, options):
-    turns = []
+def measure(cluster, options):
+    program, turns = options.bin, []
     leader = cluster.leader()
     followers = cluster.followers()
 
@@ -108,8 +99,10 @@ def measure(program, cluster, options):
     before = leader.log().count("sending snapshot")
     took = rejoin(program, cluster, followers[1], options, turns)
     normal()
-    return {"turns": turns, "rejoin_seconds": took, "entries": options.entries, "rate": options.rate,
-            "snapshots_sent": leader.log().count("sending snapshot") - before}
+    report = {"turns": turns, "rejoin_seconds": took, "entries": options.entries, "rate": options.rate,
+              "snapshots_sent": leader.log().count("sending snapshot") - before}
+    report["figures"] = figures_of(report)
+    return report
 
 
 def p99(report, name):
@@ -139,17 +132,12 @@ def print_report(report):
 
 
 def options_of(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True, help="the program blixard")
-    parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
+    parser = parser_of(__doc__, "1 s each, 20,000 entries", quick="3 s each, 200,000 entries")
     parser.add_argument("--seconds", type=int, default=8, help="of each turn")
     parser.add_argument("--rejoin-seconds", type=int, default=4, help="of each turn while the node comes back")
     parser.add_argument("--rejoin-turns", type=int, default=10, help="at most")
     parser.add_argument("--entries", type=int, default=1_000_000, help="that the node is behind")
     parser.add_argument("--rate", type=int, default=2000, help="puts per second")
-    parser.add_argument("--quick", action="store_true", help="3 s each, 200,000 entries")
-    parser.add_argument("--smoke", action="store_true", help="1 s each, 20,000 entries: does it work?")
-    parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
     options = parser.parse_args(arguments)
     if options.quick:
         options.seconds, options.rejoin_seconds, options.entries = 3, 2, 200_000
@@ -158,27 +146,5 @@ def options_of(arguments):
     return options
 
 
-def main(arguments):
-    options = options_of(arguments)
-    program = str(pathlib.Path(options.bin).resolve())
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-bench.", dir=options.dir))
-    system = Blixard(folder, program)
-    try:
-        system.start()
-        report = measure(program, system.cluster, options)
-        report["figures"] = figures_of(report)
-    except (AssertionError, Failed, subprocess.TimeoutExpired) as failed:
-        say(f"catching_up.py: {failed}")
-        return 1
-    finally:
-        system.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    print_report(report)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("catching_up.py", options_of(sys.argv[1:]), measure, print_report))

@@ -150,8 +150,8 @@ class Blixard:
         import harness  # reads BLIXARD_BIN
         self.cluster = harness.Cluster(folder, [])
 
-    def start(self):
-        for _ in range(3):
+    def start(self, nodes=3):
+        for _ in range(nodes):
             self.cluster.add()
         self.cluster.wait_voters()
 

@@ -104,6 +104,24 @@ struct stream {
   std::vector<char> in, out;
 };
 
+struct listening {
+  int fd = -1;
+  int port = 0;
+};
+
+/// On a free port.
+listening listen_on_loopback() {
+  const int fd = checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  checked(bind(fd, reinterpret_cast<sockaddr*>(&where), size), "bind");
+  checked(listen(fd, 64), "listen");
+  checked(getsockname(fd, reinterpret_cast<sockaddr*>(&where), &size), "getsockname");
+  return {fd, ntohs(where.sin_port)};
+}
+
 int connect_to(const std::string& port) {
   const int fd = checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
   sockaddr_in where{};
@@ -174,15 +192,9 @@ class node {
   node(const std::string& file, const std::vector<std::string>& followers)
       : wake_(checked(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd")), disk_(file, wake_) {
     epoll_ = checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-    listener_ = checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-    sockaddr_in where{};
-    where.sin_family = AF_INET;
-    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof where;
-    checked(bind(listener_, reinterpret_cast<sockaddr*>(&where), size), "bind");
-    checked(listen(listener_, 64), "listen");
-    checked(getsockname(listener_, reinterpret_cast<sockaddr*>(&where), &size), "getsockname");
-    std::printf("%d\n", ntohs(where.sin_port));
+    const auto here = listen_on_loopback();
+    listener_ = here.fd;
+    std::printf("%d\n", here.port);
     std::fflush(stdout);
     for (const auto& port : followers)
       followers_.push_back({std::make_unique<stream>(connect_to(port)), 0});
@@ -363,15 +375,8 @@ int run_load(const load_options& o) {
 /// A message there and back between two processes, one at a time: what loopback alone takes.
 int run_ping(std::size_t bytes, double seconds) {
   std::array<int, 2> ends{};
-  const int listener = checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-  sockaddr_in where{};
-  where.sin_family = AF_INET;
-  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof where;
-  checked(bind(listener, reinterpret_cast<sockaddr*>(&where), size), "bind");
-  checked(listen(listener, 1), "listen");
-  checked(getsockname(listener, reinterpret_cast<sockaddr*>(&where), &size), "getsockname");
-  ends[0] = connect_to(std::to_string(ntohs(where.sin_port)));
+  const auto [listener, port] = listen_on_loopback();
+  ends[0] = connect_to(std::to_string(port));
   ends[1] = checked(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept4");
   const int on = 1;
   for (const int fd : ends)

@@ -10,17 +10,13 @@ is the median over the turns, and its ratio to that turn's bare round trip.
 
 Exit codes: 0 it ran (met targets or not), 1 something failed.
 """
-import argparse
 import json
-import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 
-from availability import bench, result_of
-from compare import VALUE_BYTES, Blixard, Failed, say
+from compare import VALUE_BYTES, Failed, say
+from on_cluster import bench, parser_of, result_of, run
 
 FORWARD_ROUND_TRIPS = 2.0
 KINDS = {"get": ("--reads", "1"), "put": ()}
@@ -34,7 +30,7 @@ def ping(program, seconds):
     return json.loads(done.stdout)["p50_us"]
 
 
-def measure(options, cluster):
+def measure(cluster, options):
     leader, follower = cluster.leader(), cluster.followers()[0]
     result_of(bench(options.bin, list(cluster), 16, options.seconds))  # the keys, and a warm log
     turns = []
@@ -46,7 +42,7 @@ def measure(options, cluster):
                 turn[f"{kind}_{where}_us"] = got["p50_us"]
         turns.append(turn)
         say(", ".join(f"{name.removesuffix('_us').replace('_', ' ')} {value:.0f} us" for name, value in turn.items()))
-    return turns
+    return {"turns": turns, "figures": list(figures_of(turns))}
 
 
 def figures_of(turns):
@@ -62,38 +58,20 @@ def figures_of(turns):
                median(lambda t: added(t) / t["round_trip_us"]), FORWARD_ROUND_TRIPS)
 
 
-def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True, help="the program blixard")
-    parser.add_argument("--floor", required=True, help="the program put_floor")
-    parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
-    parser.add_argument("--seconds", type=int, default=1, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="3 rounds")
-    parser.add_argument("--smoke", action="store_true", help="one round: does it work?")
-    parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
-    options = parser.parse_args(arguments)
-    options.bin = str(pathlib.Path(options.bin).resolve())
-    options.rounds = 1 if options.smoke else 3 if options.quick else options.rounds
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-bench.", dir=options.dir))
-    system = Blixard(folder, options.bin)
-    try:
-        system.start()
-        turns = measure(options, system.cluster)
-    except (AssertionError, Failed, subprocess.TimeoutExpired) as failed:
-        say(f"forwarding.py: {failed}")
-        return 1
-    finally:
-        system.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    report = {"turns": turns, "figures": list(figures_of(turns))}
+def print_report(report):
     for what, added, bare, ratio, target in report["figures"]:
         print(f"{what}: {added:.1f} us, {ratio:.2f} bare round trips of {bare:.1f} us (wanted: <= {target:g})")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+
+
+def options_of(arguments):
+    parser = parser_of(__doc__, "one round", quick="3 rounds")
+    parser.add_argument("--floor", required=True, help="the program put_floor")
+    parser.add_argument("--seconds", type=int, default=1, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
+    options.rounds = 1 if options.smoke else 3 if options.quick else options.rounds
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("forwarding.py", options_of(sys.argv[1:]), measure, print_report))

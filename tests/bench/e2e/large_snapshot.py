@@ -12,18 +12,12 @@ that is wanted: not part of scripts/bench.
 
 Exit codes: 0 it ran (met the target or not), 1 something failed.
 """
-import argparse
-import json
-import pathlib
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
-from availability import bench, result_of
-from compare import Blixard, Failed, say, wait_for
+from compare import Failed, say, wait_for
+from on_cluster import bench, parser_of, result_of, run
 
 ELECTION_MIN_MS = 150
 GAP_P999_MS = ELECTION_MIN_MS / 2
@@ -63,10 +57,7 @@ def sent_bytes(leader, to):
     return int(found[-1]) if found else None
 
 
-def measure(options, cluster):
-    for _ in range(2):
-        cluster.add()
-    cluster.wait_voters()
+def measure(cluster, options):
     fill(options, cluster)
     leader, follower = cluster.leader(), cluster.followers()[0]
     term = leader.ok("cluster", "status")["term"]
@@ -90,34 +81,19 @@ def measure(options, cluster):
                         (f"heartbeat gap p99.9 of the receiver ({gets_count} gaps)", "ms", gets, GAP_P999_MS)]}
 
 
-def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True, help="the program blixard")
-    parser.add_argument("--dir", default=None, help="where the data is kept while it runs [$TMPDIR, /tmp]")
-    parser.add_argument("--mebibytes", type=int, default=1950, help="of values; somewhat more than half of it is sent [1950]")
-    parser.add_argument("--smoke", action="store_true", help="20 MiB: does it work?")
-    parser.add_argument("--json", type=pathlib.Path, default=None, help="write everything here")
-    options = parser.parse_args(arguments)
-    options.bin = str(pathlib.Path(options.bin).resolve())
-    options.mebibytes = 20 if options.smoke else options.mebibytes
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="blixard-bench.", dir=options.dir))
-    system = Blixard(folder, options.bin)
-    try:
-        report = measure(options, system.cluster)
-    except (AssertionError, Failed, subprocess.TimeoutExpired) as failed:
-        say(f"large_snapshot.py: {failed}")
-        return 1
-    finally:
-        system.end()
-        shutil.rmtree(folder, ignore_errors=True)
+def print_report(report):
     print(f"{report['mebibytes']:.0f} MiB sent in {report['seconds']:.1f} s, {report['elections']} elections")
     for what, unit, value, target in report["figures"]:
         print(f"{what}: <= {value:.0f} {unit} (wanted: <= {target:g})")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+
+
+def options_of(arguments):
+    parser = parser_of(__doc__, "20 MiB")
+    parser.add_argument("--mebibytes", type=int, default=1950, help="of values; somewhat more than half of it is sent [1950]")
+    options = parser.parse_args(arguments)
+    options.mebibytes = 20 if options.smoke else options.mebibytes
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("large_snapshot.py", options_of(sys.argv[1:]), measure, print_report, nodes=2))
