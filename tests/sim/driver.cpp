@@ -117,7 +117,13 @@ void driver::hand_over() {
   if (best != nullptr) (void)core_->transfer(best->id);
 }
 
+// With it, windows adapt.
+void driver::show_time() {
+  if (world_.common().adaptive_window) core_->note_time(local_now() / 1000);
+}
+
 void driver::receive(const wire& w) {
+  show_time();
   catch_up();
   if (w.kind == frame_kind::lease_grant) {
     granted(w);
@@ -222,6 +228,7 @@ void driver::promote_learners() {
 // ---------------------------------------------------------------- output
 
 void driver::flush() {
+  show_time();
   start_read_round();
   while (core_->has_output()) {
     core_->take_output(out_);

@@ -95,6 +95,7 @@ class driver {
 
   // driver.cpp: the core
   void catch_up(std::uint64_t due = 0);
+  void show_time();
   void hand_over();
   void await(pending p);
   [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().driver_bug == m; }

@@ -99,7 +99,8 @@ struct settings {
   std::uint64_t kept_entries = 20;  // behind a snapshot
   std::size_t segment_bytes = 0;
   mutant driver_bug = mutant::none;
-  bool ranks = false;  // of elections, by id
+  bool ranks = false;            // of elections, by id
+  bool adaptive_window = false;  // the core is shown the time
 };
 
 enum class turn : std::uint8_t { disk, machine };

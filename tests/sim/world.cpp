@@ -64,6 +64,7 @@ void world::settle_parameters() {
     // A tick may come at once, and a jump of the clock brings another one forward.
     c.promise_slack_ticks = 2;
   }
+  settings_.adaptive_window = options_.seed % 2 == 0;
   voters_ = options_.nodes != 0 ? options_.nodes : dice_.one_in(3) ? 5 : 3;
 }
 
