@@ -102,8 +102,9 @@ inline constexpr std::size_t cache_flights_max = 1024;  // computations under wa
 inline constexpr std::size_t console_max_bytes =
     4 * MiB;                                     // kept of a VM's serial console, per file
 inline constexpr std::size_t console_files = 2;  // current and one older
-inline constexpr auto vm_start_deadline = 30s;
-inline constexpr auto vm_stop_deadline = 20s;  // then it is killed
+inline constexpr auto vm_start_deadline = 30s;   // until the process runs, or QEMU answers
+inline constexpr auto vm_boot_deadline = 120s;  // from then on, for a guest that says when it is up
+inline constexpr auto vm_stop_deadline = 20s;   // then it is killed
 inline constexpr auto qmp_deadline = 5s;
 
 }  // namespace blixard::limits

@@ -90,6 +90,7 @@ class guard {
   void obey(std::string_view command);
   void accept_control();
   void drain(unique_fd& pipe, console_writer& out, std::size_t max_bytes);
+  void look_for_ready(std::string_view console);
   void kill_vm(ended_by by, const std::string& reason);
   void note_end(const siginfo_t& info);
   void publish(bool durable);
@@ -108,6 +109,7 @@ class guard {
   unique_fd timer_;
   unique_fd output_;     // the VM's console
   unique_fd error_out_;  // QEMU's stderr
+  std::string recent_;   // of the console, while the guest is not ready: less than its ready text
   unique_fd input_;      // write end of the VM's stdin: kept open, never written
   std::map<int, std::pair<unique_fd, std::string>> controls_;  // with unfinished input
   bool child_ended_ = false;
@@ -309,8 +311,22 @@ void guard::drain(unique_fd& pipe, console_writer& out, std::size_t max_bytes) {
       pipe.reset();
       return;
     }
-    out.append({block.data(), static_cast<std::size_t>(n)});
+    const std::string_view got{block.data(), static_cast<std::size_t>(n)};
+    out.append(got);
+    if (&pipe == &output_) look_for_ready(got);
     max_bytes -= std::min(max_bytes, static_cast<std::size_t>(n));
+  }
+}
+
+void guard::look_for_ready(std::string_view console) {
+  if (state_.ready || plan_.ready_text.empty()) return;
+  recent_ += console;
+  if (recent_.find(plan_.ready_text) != std::string::npos) {
+    state_.ready = true;
+    recent_ = {};
+    publish(false);
+  } else if (recent_.size() >= plan_.ready_text.size()) {
+    recent_.erase(0, recent_.size() - plan_.ready_text.size() + 1);
   }
 }
 

@@ -56,6 +56,8 @@ struct guest_files {
 };
 /// $BLIXARD_GUEST_DIR, else $XDG_CACHE_HOME/blixard/guest, else ~/.cache/blixard/guest.
 [[nodiscard]] std::string default_guest_dir();
+/// What it says on its console when it is up.
+inline constexpr const char* default_guest_ready = "blixard guest ready";
 /// The default guest. Errors: errc::not_found, with the command that makes it as the hint.
 [[nodiscard]] tl::expected<guest_files, error> default_guest();
 

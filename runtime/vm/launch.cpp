@@ -56,8 +56,10 @@ tl::expected<std::string, error> scratch_disk(const std::string& directory, std:
   return path;
 }
 
-/// Fills in kernel and initrd: the VM's, the node's, the default guest's.
-tl::expected<void, error> choose_kernel(qemu_request& r, const launch_context& context) {
+/// Fills in kernel and initrd: the VM's, the node's, the default guest's. The last of these says on
+/// its console when it is up, unless it is given other arguments: that goes into the plan.
+tl::expected<void, error> choose_kernel(launch_plan& plan, qemu_request& r,
+                                        const launch_context& context) {
   if (!r.kernel.empty() || !r.disk_image.empty()) return {};
   if (!context.guest_kernel.empty()) {
     r.kernel = absolute(context.guest_kernel);
@@ -68,6 +70,7 @@ tl::expected<void, error> choose_kernel(qemu_request& r, const launch_context& c
   if (!guest) return tl::unexpected(guest.error());
   r.kernel = guest->kernel;
   r.initrd = guest->initrd;
+  if (r.append.empty()) plan.ready_text = default_guest_ready;
   return {};
 }
 
@@ -92,7 +95,7 @@ tl::expected<void, error> plan_qemu(launch_plan& plan, const pb::VmSpec& spec,
     r.ports.push_back(
         {static_cast<std::uint16_t>(port.host()), static_cast<std::uint16_t>(port.guest())});
   }
-  if (auto chosen = choose_kernel(r, context); !chosen) return chosen;
+  if (auto chosen = choose_kernel(plan, r, context); !chosen) return chosen;
   if (auto there = check_qemu_files(r); !there) return there;
   if (!r.disk_image.empty()) {
     auto format = disk_format_of(r.disk_image);

@@ -55,6 +55,11 @@ void lifecycle::adopt(const found_state& found, std::uint64_t now_ms) {
   settle(now_ms);
 }
 
+void lifecycle::boots(std::uint64_t now_ms) {
+  if (condition_ != condition::starting || std::exchange(booting_, true)) return;
+  deadline_ = now_ms + limits_.boot_deadline_ms;
+}
+
 void lifecycle::started(std::uint64_t now_ms) {
   if (condition_ != condition::starting) return;
   enter(condition::running);
@@ -178,6 +183,7 @@ bool lifecycle::step_absent(std::uint64_t now_ms) {
   }
   honoured_ = desired_->restarts;
   deadline_ = now_ms + limits_.start_deadline_ms;
+  booting_ = false;
   enter(condition::starting);
   act(action::start);
   return true;
@@ -193,7 +199,10 @@ bool lifecycle::step_up(std::uint64_t now_ms) {
   }
   if (is_starting) {
     if (now_ms < *deadline_) return false;
-    failing_ = "did not come up within " + seconds_text(limits_.start_deadline_ms) + " s";
+    failing_ =
+        booting_
+            ? "the guest did not come up within " + seconds_text(limits_.boot_deadline_ms) + " s"
+            : "did not come up within " + seconds_text(limits_.start_deadline_ms) + " s";
     begin_stop(action::kill, now_ms);
     return true;
   }

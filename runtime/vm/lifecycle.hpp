@@ -44,7 +44,7 @@ struct desired_state {
 
 enum class condition : std::uint8_t {
   absent,    // nothing of it runs
-  starting,  // the guard is on its way, or QEMU does not answer yet
+  starting,  // the guard is on its way, QEMU does not answer yet, or its guest boots
   running,
   paused,
   stopping,
@@ -59,6 +59,7 @@ struct lifecycle_limits {
   std::uint64_t start_deadline_ms = 30'000;
   std::uint64_t stop_deadline_ms = 20'000;
   std::uint64_t kill_again_ms = 5'000;
+  std::uint64_t boot_deadline_ms = 120'000;
 };
 
 /// How a VM ended.
@@ -88,7 +89,9 @@ class lifecycle {
   void adopt(const found_state& found, std::uint64_t now_ms);
   /// Failed attempts of an earlier daemon, of a VM that was found ended. Only while absent.
   void recall_failures(std::uint32_t failures) { failures_ = failures; }
-  /// The VM is up (the process runs, QEMU answers).
+  /// QEMU answers, its guest is not up yet: the deadline of a boot begins.
+  void boots(std::uint64_t now_ms);
+  /// The VM is up (the process runs; QEMU answers and the guest, where that can be seen, is up).
   void started(std::uint64_t now_ms);
   void paused(std::uint64_t now_ms);
   void resumed(std::uint64_t now_ms);
@@ -134,6 +137,7 @@ class lifecycle {
   lifecycle_limits limits_;
   std::optional<desired_state> desired_;
   condition condition_ = condition::absent;
+  bool booting_ = false;  // while starting
   bool lease_valid_ = true;
   bool killed_ = false;  // while stopping: kill was sent
   bool asked_ = false;   // pause or resume is under way, or was refused

@@ -55,7 +55,8 @@ std::string encode(const launch_plan& p) {
                    {"env", p.env},
                    {"vcpus", p.vcpus},
                    {"memory_bytes", p.memory_bytes},
-                   {"lease", p.lease}});
+                   {"lease", p.lease},
+                   {"ready_text", p.ready_text}});
 }
 
 std::string encode(const guard_state& s) {
@@ -67,6 +68,7 @@ std::string encode(const guard_state& s) {
                    {"boot", s.boot},
                    {"cgroup", s.cgroup},
                    {"limits", s.limits},
+                   {"ready", s.ready},
                    {"by", ended_names.at(static_cast<std::size_t>(s.by))},
                    {"exit_code", s.exit_code},
                    {"signal", s.signal},
@@ -90,6 +92,7 @@ tl::expected<launch_plan, error> decode_plan(std::string_view text) try {
   p.vcpus = whole(j, "vcpus", 0U);
   p.memory_bytes = whole(j, "memory_bytes", std::uint64_t{0});
   p.lease = j.value("lease", "");
+  p.ready_text = j.value("ready_text", "");
   if (p.argv.empty()) return tl::unexpected(malformed("no argv"));
   return p;
 } catch (const json::exception& e) {
@@ -113,6 +116,7 @@ tl::expected<guard_state, error> decode_state(std::string_view text) try {
   s.boot = whole(j, "boot", std::uint64_t{0});
   s.cgroup = j.value("cgroup", "");
   s.limits = j.value("limits", "");
+  s.ready = j.value("ready", false);
   s.exit_code = whole(j, "exit_code", -1);
   s.signal = whole(j, "signal", 0);
   s.reason = j.value("reason", "");

@@ -46,6 +46,7 @@ struct launch_plan {
   std::uint32_t vcpus = 0;         // process: cpu limit; 0: none
   std::uint64_t memory_bytes = 0;  // process: memory limit; 0: none
   std::string lease;               // path of the lease page
+  std::string ready_text;          // on the console, when the guest is up; empty: not known
 };
 
 enum class guard_phase : std::uint8_t { starting, running, paused, exited };
@@ -66,6 +67,7 @@ struct guard_state {
   std::uint64_t boot = 0;  // boot_id_hash()
   std::string cgroup;      // directory of its own cgroup, or empty
   std::string limits;      // which limits hold, for a person
+  bool ready = false;      // launch_plan::ready_text has been on the console
   // Only when exited:
   ended_by by = ended_by::itself;
   int exit_code = -1;  // or -1

@@ -42,6 +42,8 @@ struct supervisor_options {
   bool use_lease = true;               // false only in tests: VMs start and live without a lease
   std::uint64_t start_deadline_ms =
       static_cast<std::uint64_t>(std::chrono::milliseconds(limits::vm_start_deadline).count());
+  std::uint64_t boot_deadline_ms =
+      static_cast<std::uint64_t>(std::chrono::milliseconds(limits::vm_boot_deadline).count());
   std::uint64_t stop_deadline_ms =
       static_cast<std::uint64_t>(std::chrono::milliseconds(limits::vm_stop_deadline).count());
   std::uint64_t qmp_deadline_ms =

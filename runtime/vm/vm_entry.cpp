@@ -127,6 +127,7 @@ bool has_ended(const unique_fd& process) {
 lifecycle_limits limits_of(const supervisor_options& o) {
   lifecycle_limits limits;
   limits.start_deadline_ms = o.start_deadline_ms;
+  limits.boot_deadline_ms = o.boot_deadline_ms;
   limits.stop_deadline_ms = o.stop_deadline_ms;
   limits.kill_again_ms = o.kill_retry_ms;
   return limits;
@@ -278,6 +279,7 @@ void vm_entry::launch(std::uint64_t now_ms) {
   plan_ = std::move(*plan);
   plan_.failures = life_.failures();
   state_ = guard_state{};
+  qemu_answers_ = false;
   for (const char* old : {name_of::state, name_of::qmp, name_of::errors})
     ::unlink(path(old).c_str());
   if (auto started = start_guard(plan_, std::move(*lock)); !started)
@@ -449,6 +451,7 @@ void vm_entry::on_guard_state(const guard_state& state, std::uint64_t now_ms) {
     case guard_phase::running:
       if (is_qemu()) {
         if (!qmp_) qmp_retry_ms_ = now_ms;
+        if (qemu_answers_) qemu_is_up(now_ms);
         return;
       }
       life_.started(now_ms);
@@ -565,13 +568,22 @@ void vm_entry::greet_qmp(std::uint64_t now_ms) {
       "query-status",
       [this](const qmp_client::answer& a) {
         if (!a) return;
-        life_.started(now_ms_);
+        qemu_answers_ = true;
+        qemu_is_up(now_ms_);
         life_.remark("", now_ms_);
         const std::string status = json_text(*a, "status");
         if (status == "paused") life_.paused(now_ms_);
         if (status == "running") life_.resumed(now_ms_);
       },
       now_ms);
+}
+
+// The machine is; its guest, where it is one that says so, may still boot, or hang in that.
+void vm_entry::qemu_is_up(std::uint64_t now_ms) {
+  if (plan_.ready_text.empty() || state_.ready)
+    life_.started(now_ms);
+  else
+    life_.boots(now_ms);
 }
 
 void vm_entry::on_qmp_event(const qmp_message& m) {

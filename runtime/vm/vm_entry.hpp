@@ -85,6 +85,7 @@ class vm_entry {
   // QEMU.
   void connect_qmp(std::uint64_t now_ms);
   void greet_qmp(std::uint64_t now_ms);
+  void qemu_is_up(std::uint64_t now_ms);
   void on_qmp_event(const qmp_message& m);
   void on_qmp_lost(std::uint64_t now_ms);
   void qmp_command(const char* command, const std::string& what, std::uint64_t now_ms);
@@ -105,6 +106,7 @@ class vm_entry {
   guard_state state_;                 // what the guard last said
   pid_t guard_pid_ = 0;               // 0: no guard
   bool guard_is_child_ = false;       // then it is ours to reap
+  bool qemu_answers_ = false;         // since the last launch
   bool adopting_ = false;             // what was found has not said yet that it lives
   unique_fd guard_process_;           // pidfd
   unique_fd control_;

@@ -88,6 +88,7 @@ class qemu_vm : public ::testing::Test {
     o.guard_argv = {VM_TEST_HELPER, "guard"};
     o.backends = available_backends();
     o.use_lease = false;
+    o.boot_deadline_ms = boot_deadline_ms_;
     o.on_report = [this](const pb::VmReport_One& r) { reports_.add(r); };
     supervisor_ = std::make_unique<supervisor>(std::move(o));
     const auto started = supervisor_->start();
@@ -108,6 +109,7 @@ class qemu_vm : public ::testing::Test {
   }
 
   temp_dir dir_;
+  std::uint64_t boot_deadline_ms_ = 120'000;
   recorder reports_;
   std::unique_ptr<supervisor> supervisor_;
 };
@@ -121,6 +123,37 @@ TEST_F(qemu_vm, the_default_guest_boots_and_its_serial_console_is_kept) {
   EXPECT_TRUE(is_alive(pid));
   ASSERT_TRUE(boots(1)) << console(1);
   EXPECT_NE(console(1).find("Linux version"), std::string::npos) << "the boot text is part of it";
+}
+
+/// The default guest with other last words of its boot: it never says that it is up.
+void make_mute_guest(const temp_dir& to) {
+  const auto guest = default_guest();
+  ASSERT_TRUE(guest);
+  const std::string command =
+      "cp '" + guest->kernel + "' '" + (to / "vmlinuz") + "' && zcat '" + guest->initrd +
+      "' | LC_ALL=C sed 's/blixard guest ready/blixard guest hangs/' | gzip -1 > '" +
+      (to / "initrd.img") + "'";
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+}
+
+TEST_F(qemu_vm, a_guest_is_running_when_it_is_up_and_not_before) {
+  run(guest_vm(1));
+  EXPECT_NE(console(1).find(default_guest_ready), std::string::npos);
+}
+
+TEST_F(qemu_vm, a_guest_that_hangs_in_its_boot_is_killed_with_its_console_as_the_reason) {
+  const temp_dir mute;
+  make_mute_guest(mute);
+  ::setenv("BLIXARD_GUEST_DIR", mute.path().c_str(), 1);
+  boot_deadline_ms_ = 15'000;
+  begin();
+  supervisor_->set_desired(guest_vm(1));
+  const auto failed = reports_.at(reports_.wait_phase(pb::PHASE_FAILED));
+  ::unsetenv("BLIXARD_GUEST_DIR");
+  EXPECT_NE(failed.reason().find("the guest did not come up within 15 s: "), std::string::npos)
+      << failed.reason();
+  EXPECT_NE(failed.reason().find("(restart 1 of 3"), std::string::npos) << failed.reason();
+  for (const auto& r : reports_.all()) EXPECT_NE(r.phase(), pb::PHASE_RUNNING);
 }
 
 TEST_F(qemu_vm, power_down_lets_the_guest_shut_down) {

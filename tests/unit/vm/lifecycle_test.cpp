@@ -58,6 +58,36 @@ TEST_F(vm_lifecycle, a_start_that_takes_too_long_is_killed_and_counts_as_a_failu
             "did not come up within 30 s: last console line (restart 1 of 3 in 5 s)");
 }
 
+TEST_F(vm_lifecycle, a_guest_that_hangs_in_its_boot_is_killed_and_counts_as_a_failure) {
+  life_.desire(wish(want::running), 0);
+  drop();
+  life_.boots(1'000);
+  life_.boots(50'000);  // it is told once more: the time goes on
+  EXPECT_EQ(life_.now(), condition::starting);
+  EXPECT_EQ(life_.deadline(), 121'000U);
+  life_.tick(120'999);
+  EXPECT_TRUE(life_.take_actions().empty());
+  life_.tick(121'000);
+  EXPECT_EQ(life_.take_actions(), actions{action::kill});
+  life_.exited({ended_by::command, "killed", "last console line", false}, 121'010);
+  EXPECT_EQ(life_.reason(),
+            "the guest did not come up within 120 s: last console line (restart 1 of 3 in 5 s)");
+  life_.tick(126'010);
+  EXPECT_EQ(life_.take_actions(), actions{action::start});
+  EXPECT_EQ(life_.deadline(), 156'010U) << "QEMU has its own time again";
+  life_.boots(127'000);
+  life_.started(130'000);
+  EXPECT_EQ(life_.now(), condition::running);
+}
+
+TEST_F(vm_lifecycle, a_vm_that_is_not_wanted_any_more_is_not_waited_for_while_it_boots) {
+  life_.desire(wish(want::running), 0);
+  drop();
+  life_.boots(1'000);
+  life_.desire(wish(want::stopped), 2'000);
+  EXPECT_EQ(life_.take_actions(), actions{action::kill});
+}
+
 TEST_F(vm_lifecycle, back_off_doubles_up_to_its_maximum_and_then_it_gives_up) {
   wish_.policy = {5, 5'000, 15'000};
   life_.desire(wish(want::running), 0);

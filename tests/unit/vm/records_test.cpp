@@ -123,6 +123,7 @@ TEST(record, plan_and_state_survive_a_round_trip_with_every_field) {
   p.vcpus = 5;
   p.memory_bytes = 6;
   p.lease = "/l";
+  p.ready_text = "up";
   const auto q = decode_plan(encode(p));
   ASSERT_TRUE(q);
   EXPECT_EQ(encode(*q), encode(p));
@@ -132,12 +133,13 @@ TEST(record, plan_and_state_survive_a_round_trip_with_every_field) {
   for (const auto phase :
        {guard_phase::starting, guard_phase::running, guard_phase::paused, guard_phase::exited}) {
     for (const auto by : {ended_by::itself, ended_by::command, ended_by::lease, ended_by::start}) {
-      const guard_state s{phase, 1, 2, 3, 4, 5, "/c", "none", by, 7, 9, "why"};
+      const guard_state s{phase, 1, 2, 3, 4, 5, "/c", "none", true, by, 7, 9, "why"};
       const auto t = decode_state(encode(s));
       ASSERT_TRUE(t);
       EXPECT_EQ(encode(*t), encode(s));
       EXPECT_EQ(t->phase, phase);
       EXPECT_EQ(t->by, by);
+      EXPECT_TRUE(t->ready);
       EXPECT_EQ(t->reason, "why");
     }
   }
