@@ -90,10 +90,12 @@ void machine::tables::execute_once(std::string_view client, std::uint64_t seq, a
       out.duplicate = true;
       break;
     case session_table::verdict::forgotten:
-      refuse(answer, errc::invalid_state,
+      // Not invalid_state: that would say that the command never happened, and it may have.
+      refuse(answer, errc::internal,
              "sequence " + std::to_string(seq) + " of client " + quote(client) +
-                 " is too old: answers up to " + std::to_string(known.floor) + " are forgotten",
-             "use a higher sequence for a new command");
+                 " is too old: answers up to " + std::to_string(known.floor) +
+                 " are forgotten, and with them what became of it",
+             "nothing was done now; use a higher sequence for a new command");
       break;
   }
   sessions.touch(client, applied.value());
