@@ -98,7 +98,9 @@ void lifecycle::exited(const exit_info& info, std::uint64_t now_ms) {
   reason_ = info.reason;
   if (before == condition::stopping && failing_.empty()) {
     failures_ = 0;
-    reason_.clear();
+    reason_ = overdue_ ? "did not shut down within " + seconds_text(limits_.stop_deadline_ms) +
+                             " s and was killed"
+                       : std::string();
   } else if (before == condition::stopping) {
     fail({info.by, std::exchange(failing_, {}), info.tail, false}, now_ms);
   } else if (info.by != ended_by::lease) {
@@ -174,9 +176,10 @@ bool lifecycle::step_absent(std::uint64_t now_ms) {
     return true;
   }
   if (desired_->state == want::stopped) {
-    reason_.clear();
+    if (!overdue_) reason_.clear();
     return false;
   }
+  overdue_ = false;
   if (!lease_valid_) {
     reason_ = "waiting for this node's lease";
     return false;
@@ -220,6 +223,7 @@ void lifecycle::begin_stop(action how, std::uint64_t now_ms) {
   if (how == action::power_down && condition_ == condition::paused) act(action::resume);
   act(how);
   killed_ = how == action::kill;
+  overdue_ = false;
   deadline_ = now_ms + (killed_ ? limits_.kill_again_ms : limits_.stop_deadline_ms);
   enter(condition::stopping);
 }
@@ -227,6 +231,7 @@ void lifecycle::begin_stop(action how, std::uint64_t now_ms) {
 bool lifecycle::step_stopping(std::uint64_t now_ms) {
   const bool hurry = !killed_ && (desired_->force || desired_->state == want::deleted);
   if (!hurry && now_ms < *deadline_) return false;
+  overdue_ = overdue_ || (!killed_ && !hurry);
   if (killed_) reason_ = "does not die though it was killed; trying again";
   killed_ = true;
   act(action::kill);

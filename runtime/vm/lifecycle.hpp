@@ -139,9 +139,10 @@ class lifecycle {
   condition condition_ = condition::absent;
   bool booting_ = false;  // while starting
   bool lease_valid_ = true;
-  bool killed_ = false;  // while stopping: kill was sent
-  bool asked_ = false;   // pause or resume is under way, or was refused
-  std::string failing_;  // while stopping: the failure that made us stop it
+  bool killed_ = false;   // while stopping: kill was sent
+  bool overdue_ = false;  // the last stop became a kill because its time was up
+  bool asked_ = false;    // pause or resume is under way, or was refused
+  std::string failing_;   // while stopping: the failure that made us stop it
   std::string reason_;
   std::uint32_t failures_ = 0;  // in a row
   std::uint64_t honoured_ = 0;

@@ -156,8 +156,27 @@ TEST_F(vm_lifecycle, stop_asks_then_kills_then_kills_again) {
   EXPECT_EQ(life_.reason(), "does not die though it was killed; trying again");
   life_.exited({ended_by::command, "killed", "", false}, 26'001);
   EXPECT_EQ(life_.now(), condition::absent);
-  EXPECT_EQ(life_.reason(), "");
+  EXPECT_EQ(life_.reason(), "did not shut down within 20 s and was killed");
   EXPECT_EQ(life_.deadline(), std::nullopt);
+  life_.tick(30'000);
+  EXPECT_EQ(life_.reason(), "did not shut down within 20 s and was killed")
+      << "for who looks later";
+  life_.desire(wish(want::running), 40'000);
+  life_.started(41'000);
+  EXPECT_EQ(life_.reason(), "");
+}
+
+TEST_F(vm_lifecycle, a_stop_that_was_forced_or_in_time_leaves_no_reason) {
+  for (const bool force : {false, true}) {
+    SCOPED_TRACE(force);
+    bring_up();
+    auto d = wish(want::stopped);
+    d.force = force;
+    life_.desire(d, 1000);
+    life_.exited({ended_by::command, "exited", "", false}, 1001);
+    EXPECT_EQ(life_.reason(), "");
+    drop();
+  }
 }
 
 TEST_F(vm_lifecycle, force_while_stopping_kills_at_once) {
