@@ -127,6 +127,10 @@ checked add_pairs(const invocation& i, std::string_view flag,
     const auto equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
       return refuse(std::string(flag) + ": \"" + text + "\" is not KEY=VALUE", "such as tier=web");
+    const auto key = std::string_view(text).substr(0, equals);
+    if (std::ranges::find(to, key, &pb::Label::key) != to.end())
+      return refuse(std::string(flag) + ": " + std::string(key) + " is given twice",
+                    "each key has one value");
     auto& label = *to.Add();
     label.set_key(text.substr(0, equals));
     label.set_value(text.substr(equals + 1));
@@ -227,6 +231,8 @@ checked add_port(std::string_view text, pb::VmSpec& spec) {
                          : parse_unsigned(text.substr(colon + 1), 65535);
   if (!host || !guest || *host == 0 || *guest == 0)
     return refuse("--port: \"" + std::string(text) + "\" is not HOST:GUEST", "such as 8080:80");
+  if (std::ranges::find(spec.ports(), *host, &pb::PortForward::host) != spec.ports().end())
+    return refuse("--port: the host's port " + std::to_string(*host) + " is given twice");
   auto& port = *spec.add_ports();
   port.set_host(static_cast<std::uint32_t>(*host));
   port.set_guest(static_cast<std::uint32_t>(*guest));
@@ -247,6 +253,8 @@ checked fill_policy(const invocation& i, pb::VmSpec& spec) {
     spec.mutable_restart()->set_max_restarts(static_cast<std::uint32_t>(*restarts));
   if (i.has("--backoff"))
     spec.mutable_restart()->set_backoff_seconds(static_cast<std::uint32_t>(*backoff));
+  if (i.has("--port") && spec.backend() == pb::BACKEND_PROCESS)
+    return refuse("--port is for the qemu backend", "a process listens on the host's ports itself");
   for (const auto& text : i.values("--port"))
     if (auto ok = add_port(text, spec); !ok) return ok;
   return add_pairs(i, "--label", *spec.mutable_labels());
