@@ -121,9 +121,10 @@ struct remains {
   log_index highest;
 };
 
-/// Searches [from, to) of one file for records of its life.
+/// Searches [from, to) of one file for records of its life. `found` may be empty.
 result<void> search(segment_bytes& in, std::uint64_t sequence, wal_position stopped,
-                    std::uint64_t from, std::uint64_t to, remains& out) {
+                    std::uint64_t from, std::uint64_t to, remains& out,
+                    const std::function<void(const seen_record&)>& found = {}) {
   from = padded(from);
   to = std::min(to, in.size());
   while (from + record_header_bytes <= to) {
@@ -141,6 +142,10 @@ result<void> search(segment_bytes& in, std::uint64_t sequence, wal_position stop
     if (record->state == reading::good) {
       out.highest = std::max(out.highest, record->head.index);
       out.later_write |= record->head.durable > stopped;
+      if (found)
+        found({{sequence, from},
+               record->head,
+               in.share(from + record_header_bytes, record->head.length)});
       from += record->bytes;
     } else {
       from += record_align;
@@ -172,6 +177,9 @@ class walker {
     }
     if (!out_.corrupt && out_.end < durable_)
       complain("the log ends before what is known to have been durable");
+    if (out_.corrupt && listener_.behind) {
+      if (auto done = tell_what_is_behind(); !done) return tl::unexpected(done.error());
+    }
     return std::move(out_);
   }
 
@@ -279,6 +287,20 @@ class walker {
     }
     if (later_write) complain("a record is unreadable; what was written after it is there");
     if (!later_write && unreadable) complain("the disk cannot read what lies here or behind it");
+    return {};
+  }
+
+  result<void> tell_what_is_behind() {
+    for (auto& f : files_) {
+      if (f.sequence < out_.end.segment) continue;
+      const std::uint64_t from = f.sequence == out_.end.segment ? out_.end.offset : 0;
+      remains rest;
+      if (auto done = search(*f.bytes, f.sequence, out_.end,
+                             std::max<std::uint64_t>(from, segment_header_bytes), f.bytes->size(),
+                             rest, listener_.behind);
+          !done)
+        return done;
+    }
     return {};
   }
 

@@ -58,6 +58,8 @@ struct seen_record {
 struct log_listener {
   std::function<std::string(const segment_header&)> segment;
   std::function<std::string(const seen_record&)> record;
+  /// May be empty: the whole records behind damage, which are no part of the log any more.
+  std::function<void(const seen_record&)> behind = {};
 };
 
 /// Walks the segments in `dir`. `durable`: everything before it is known to have been durable.

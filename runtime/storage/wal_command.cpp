@@ -25,6 +25,17 @@ std::string_view name_of(record_type type) {
   return "damaged";
 }
 
+record_info info_of(const seen_record& r) {
+  return {"wal/" + segment_name(r.at.segment),
+          r.at.offset,
+          record_bytes(r.head.length),
+          r.head.index,
+          r.head.term,
+          std::string{name_of(r.head.type)},
+          true,
+          {}};
+}
+
 class inspector {
  public:
   inspector(file_system& fs, const std::string& dir, const visitor& visit)
@@ -60,6 +71,7 @@ class inspector {
 
   result<void> log(node_id node, const meta_state& meta) {
     log_image image;
+    std::vector<record_info> behind;
     const log_listener listener{
         [&](const segment_header& head) {
           const auto why = image.begin_segment(head);
@@ -70,16 +82,12 @@ class inspector {
         [&](const seen_record& r) {
           const auto why = image.add(r);
           // What is complained about here is reported once, as the damage that ends the walk.
-          if (why.empty())
-            say({"wal/" + segment_name(r.at.segment),
-                 r.at.offset,
-                 record_bytes(r.head.length),
-                 r.head.index,
-                 r.head.term,
-                 std::string{name_of(r.head.type)},
-                 true,
-                 {}});
+          if (why.empty()) say(info_of(r));
           return why;
+        },
+        [&](const seen_record& r) {
+          behind.push_back(info_of(r));
+          behind.back().note = "behind the damage: no part of the log until that is repaired";
         }};
     auto walk = walk_log(fs_, dir_ + "/wal", node, meta.durable, listener);
     if (!walk) return tl::unexpected(walk.error());
@@ -96,6 +104,7 @@ class inspector {
            "damaged",
            false,
            walk->corrupt->what});
+      for (const auto& r : behind) say(r);
     } else if (walk->torn_bytes != 0) {
       out_.tail_bytes = walk->torn_bytes;
       say({"wal/" + segment_name(walk->end.segment),

@@ -24,7 +24,7 @@ struct record_info {
   blixard::term term;
   std::string type;  // normal, conf, snapshot, segment, meta, snapshot_file, tail, damaged
   bool ok = true;
-  std::string note;  // why not ok
+  std::string note;  // why not ok; of a good record: that it lies behind damage
 };
 
 struct verify_result {
@@ -33,7 +33,8 @@ struct verify_result {
   std::uint64_t tail_bytes = 0;  // of a torn tail, which a start would cut
 };
 
-/// Walks everything durable below `dir` in the order of the log. `visit` may be empty.
+/// Walks everything durable below `dir` in the order of the log; behind damage, whole records are
+/// still shown. `visit` may be empty.
 [[nodiscard]] result<verify_result> inspect(file_system& fs, const std::string& dir,
                                             const std::function<void(const record_info&)>& visit);
 

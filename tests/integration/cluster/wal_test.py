@@ -99,6 +99,11 @@ class Wal(Case):
             (damage["file"], damage["offset"], damage["index"]),
             (victim["file"], victim["offset"], victim["index"]),
         )
+        seen = {r["index"]: r.get("note", "") for r in entries(node)}
+        self.assertNotIn(victim["index"], seen)
+        self.assertEqual(seen[victim["index"] - 1], "")
+        for behind in versions[21:]:
+            self.assertIn("behind the damage", seen[behind])
         with self.assertRaises(Exited) as exited:
             node.start()
         self.assertEqual((exited.exception.code, exited.exception.fatal["code"]), (10, 10))
