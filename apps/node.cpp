@@ -243,6 +243,8 @@ start_result<void> node::join_if_needed() {
 }
 
 start_result<void> node::start_vms() {
+  if (auto made = disk_.files->make_dir(config_.data_dir + "/vms"); !made)
+    return tl::unexpected(start_error{storage::exit_code(made.error().code), made.error().message});
   auto lease = vm::lease_page::open(config_.data_dir + "/lease");
   if (!lease)
     return tl::unexpected(

@@ -23,12 +23,16 @@ std::string_view to_string(storage_errc code) noexcept {
       return "not_found";
     case storage_errc::read_only:
       return "read_only";
+    case storage_errc::not_usable:
+      return "not_usable";
   }
   return "io";
 }
 
 int exit_code(storage_errc code) noexcept {
   switch (code) {
+    case storage_errc::not_usable:
+      return 3;
     case storage_errc::locked:
       return 5;
     case storage_errc::other_owner:
@@ -53,6 +57,7 @@ storage_error system_error(int sys, std::string_view what, std::string_view path
   storage_errc code = storage_errc::io;
   if (sys == ENOSPC || sys == EDQUOT) code = storage_errc::no_space;
   if (sys == EROFS || sys == EACCES || sys == EPERM) code = storage_errc::read_only;
+  if (sys == ENOTDIR || sys == EISDIR) code = storage_errc::not_usable;
   if (sys == ENOENT) code = storage_errc::not_found;
   std::string message{"cannot "};
   message.append(what).append(" ").append(path).append(": ");

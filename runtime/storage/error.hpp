@@ -21,6 +21,7 @@ enum class storage_errc : std::uint8_t {
   corrupt,      // damage that cannot be told from lost data
   not_found,    // no such file or directory
   read_only,    // the data directory cannot be written (permissions, read-only mount)
+  not_usable,   // a file lies where a directory is needed, or the other way round
 };
 
 struct storage_error {
@@ -33,9 +34,11 @@ template <class T>
 using result = tl::expected<T, storage_error>;
 
 [[nodiscard]] std::string_view to_string(storage_errc code) noexcept;
-/// The node's exit code for an error that ends it (CLIENT): 5, 6, 7, 10, 11 or 12.
+/// The node's exit code for an error that ends it (CLIENT): 5, 6, 7, 10, 11 or 12;
+/// 3 where the data directory is not made as one.
 [[nodiscard]] int exit_code(storage_errc code) noexcept;
-/// The error for a failed system call; classifies ENOSPC, EROFS, EACCES, ENOENT.
+/// The error for a failed system call; classifies ENOSPC, EROFS, EACCES, ENOENT,
+/// ENOTDIR, EISDIR.
 [[nodiscard]] storage_error system_error(int sys, std::string_view what, std::string_view path);
 /// The disk has a bad place there; asking again, or for something else, is another matter.
 [[nodiscard]] bool is_unreadable(const storage_error& e) noexcept;

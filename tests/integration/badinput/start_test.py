@@ -55,6 +55,16 @@ class Start(Case):
         eventually("it leads", node.is_ready)
         self.serves(node)
 
+    def test_a_file_where_a_directory_is_needed_is_exit_3_and_named(self):
+        for name in ("snap", "wal", "vms"):
+            with self.subTest(name):
+                flags = ["--bootstrap", "--backend", "process"]
+                node = Node(self.folder / f"of-{name}", 1, flags)
+                node.data.mkdir(parents=True)
+                (node.data / name).write_text("mine")
+                self.assertIn(str(node.data / name), self.refused(CONFIGURATION, node))
+                self.assertEqual((node.data / name).read_text(), "mine")
+
     def test_a_port_in_use_is_exit_4_and_names_the_address(self):
         node = self.one()
         for taken in ("address", "metrics"):
@@ -160,7 +170,7 @@ class Start(Case):
             (self.folder / "file").write_text("in the way")
             node = Node(self.folder, 1, ["--bootstrap", "--backend", "process"])
             node.data = path
-            self.assertIn("file", self.refused(WRITE, node))
+            self.assertIn("file", self.refused(CONFIGURATION, node))
         self.assertEqual((self.folder / "file").read_text(), "in the way")
 
     def test_stray_files_in_the_data_directory_are_left_alone(self):

@@ -119,7 +119,7 @@ TEST_F(real_disk, data_without_a_node_json_is_not_overwritten) {
 TEST_F(real_disk, a_file_in_the_way_is_a_clear_error) {
   std::filesystem::create_directories(path_.parent_path());
   std::ofstream{path_} << "not a directory";
-  EXPECT_EQ(open_exit_code(me), 12);
+  EXPECT_EQ(open_exit_code(me), 3);
 }
 
 TEST_F(real_disk, a_directory_that_cannot_be_written_is_a_clear_error) {
