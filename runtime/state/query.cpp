@@ -193,9 +193,10 @@ void machine::tables::complete(const pb::Complete& q, pb::Answer& out) const {
       return;
     case pb::Complete::KEYS:
       kv.items().for_each_from(prefix, [&](const ref<const kv_item>& i) {
-        // Keys that are not text cannot be typed, and are not valid in this message.
+        // Keys that are not text cannot be typed, and are not valid in this message. Blanks can
+        // be: the shell escapes them.
         const bool text =
-            std::ranges::all_of(i->key(), [](char c) { return c > 0x20 && c < 0x7f; });
+            std::ranges::all_of(i->key(), [](char c) { return c >= 0x20 && c < 0x7f; });
         return has_prefix(i->key(), prefix) && (!text || offer(i->key()));
       });
       return;

@@ -549,12 +549,13 @@ TEST_F(vms, completion_offers_names_by_prefix) {
   for (const char* n : {"web1", "web2", "db"}) f.create(n);
   f.put("weird key", "");
   f.put("web/key", "");
+  f.put("we\nird", "");  // cannot be typed
   pb::Query q;
   q.mutable_complete()->set_prefix("we");
   q.mutable_complete()->set_what(pb::Complete::VMS);
   EXPECT_THAT(f.ask(q).lines().lines(), ElementsAre("web1", "web2"));
   q.mutable_complete()->set_what(pb::Complete::KEYS);
-  EXPECT_THAT(f.ask(q).lines().lines(), ElementsAre("web/key"));
+  EXPECT_THAT(f.ask(q).lines().lines(), ElementsAre("web/key", "weird key"));
   q.mutable_complete()->set_what(pb::Complete::NODES);
   q.mutable_complete()->set_prefix("");
   EXPECT_THAT(f.ask(q).lines().lines(), ElementsAre("1", "2"));
