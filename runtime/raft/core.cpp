@@ -42,11 +42,11 @@ bool entries_fit(const message& m) noexcept {
 // No log and no clock of elections gets so far; and what is behind it could not be counted on.
 bool is_possible(const message& m) noexcept {
   constexpr std::uint64_t bound = std::uint64_t{1} << 62;
-  const auto index_fits = [](log_index i) { return i.value() < bound; };
-  const auto term_fits = [](term t) { return t.value() < bound; };
-  return term_fits(m.term) && term_fits(m.log_term) && index_fits(m.log_index) &&
-         index_fits(m.commit) && index_fits(m.match) && index_fits(m.rejected) &&
-         (m.snapshot == nullptr || (index_fits(m.snapshot->index) && term_fits(m.snapshot->term)));
+  // A power of two: all are below it if all of their bits together are.
+  const std::uint64_t bits = m.term.value() | m.log_term.value() | m.log_index.value() |
+                             m.commit.value() | m.match.value() | m.rejected.value();
+  return bits < bound &&
+         (m.snapshot == nullptr || (m.snapshot->index.value() | m.snapshot->term.value()) < bound);
 }
 
 bool is_well_formed(const message& m) noexcept {
@@ -134,7 +134,7 @@ void core::load(const disk_state& disk, log_index applied) {
   });
   if (!diverged)
     for (const entry& e : disk.entries)
-      if (e.index > log_.base()) log_.append(e);
+      if (e.index > log_.base()) log_.append(entry(e));
   gate_ = persist_gate(log_.last());
 
   term_ = disk.hard.term;
@@ -211,7 +211,7 @@ tl::expected<void, refusal> core::step(message&& m) {
   if (m.to != config_.id || m.from == config_.id || !m.from || !is_well_formed(m))
     return tl::unexpected(refusal::invalid);
   note_damage(m);
-  if (tracker_.find(m.from) == nullptr && (is_response(m.type) || is_unasked(m)))
+  if ((is_response(m.type) || is_unasked(m)) && tracker_.find(m.from) == nullptr)
     return tl::unexpected(refusal::unknown_peer);
   learn_commit(m);
   if (carries_term(m.type) && !settle_term(m)) return {};

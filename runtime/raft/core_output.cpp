@@ -54,8 +54,7 @@ void core::take_writes(output& out) {
   out.must_sync = gate_.must_sync(log_.last());
   if (!out.must_sync && !hard_changed) return;
   if (gate_.untaken() <= log_.last()) log_.copy(gate_.untaken(), log_.last(), 0, out.entries);
-  out.snapshot = std::move(installed_);
-  installed_ = nullptr;
+  if (installed_) out.snapshot = std::exchange(installed_, nullptr);
   if (hard_changed) out.hard = taken_hard_ = hard();
   out.seq = gate_.take(log_.last());
 }

@@ -21,7 +21,7 @@ log_index entry_log::newest_with_term_at_most(log_index index, term t) const {
   return std::min(index, base_.prev());
 }
 
-void entry_log::append(entry e) {
+void entry_log::append(entry&& e) {
   CHECK_EQ(e.index, last().next());
   const term before = last_term();
   CHECK_GE(e.term, before);
@@ -64,10 +64,15 @@ void entry_log::restore(log_index base, term base_term) {
 
 std::uint64_t entry_log::copy(log_index from, log_index to, std::uint64_t max_bytes,
                               std::vector<entry>& out) const {
+  if (to < from) return 0;
+  CHECK_GT(from, base_);
+  CHECK_LE(to, last());
+  const std::size_t begin = from.value() - base_.value() - 1;
+  const std::size_t end = to.value() - base_.value();
   std::uint64_t bytes = 0;
-  for (log_index i = from; i <= to; i = i.next()) {
-    const entry& e = at(i);
-    if (max_bytes != 0 && i != from && bytes + e.data.size() > max_bytes) break;
+  for (std::size_t i = begin; i < end; ++i) {
+    const entry& e = entries_[i];
+    if (max_bytes != 0 && i != begin && bytes + e.data.size() > max_bytes) break;
     bytes += e.data.size();
     out.push_back(e);
   }

@@ -29,7 +29,9 @@ class entry_log {
   [[nodiscard]] log_index base() const noexcept { return base_; }
   [[nodiscard]] log_index first() const noexcept { return base_.next(); }
   [[nodiscard]] log_index last() const noexcept { return base_.plus(entries_.size()); }
-  [[nodiscard]] term last_term() const { return term_at(last()); }
+  [[nodiscard]] term last_term() const noexcept {
+    return entries_.empty() ? base_term_ : entries_.back().term;
+  }
 
   /// True for base() <= index <= last(), where term_at() has an answer.
   [[nodiscard]] bool knows_term(log_index index) const noexcept {
@@ -57,7 +59,7 @@ class entry_log {
   }
 
   /// Precondition: e.index == last() + 1 and its term is not below last_term().
-  void append(entry e);
+  void append(entry&& e);
   /// Drops `from` and everything behind it. Precondition: from > base().
   void truncate(log_index from);
   /// Forgets everything below `first`. Precondition: base() < first <= last() + 1.

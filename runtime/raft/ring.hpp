@@ -25,11 +25,12 @@ class ring {
   [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
   [[nodiscard]] const T& back() const noexcept { return (*this)[size_ - 1]; }
 
-  void push_back(T value) {
+  void push_back(T&& value) {
     if (size_ == capacity_) grow();
     slots_[slot(size_)] = std::move(value);
     ++size_;
   }
+  void push_back(const T& value) { push_back(T(value)); }
   void pop_front() {
     CHECK_GT(size_, std::size_t{0});
     front() = T{};
@@ -50,7 +51,8 @@ class ring {
   [[nodiscard]] std::size_t slot(std::size_t position) const noexcept {
     return (begin_ + position) & (capacity_ - 1);
   }
-  void grow() {
+  // Out of the way: inlined, it would cost every push the registers that it needs.
+  [[gnu::noinline]] void grow() {
     std::vector<T> bigger(capacity_ == 0 ? 8 : capacity_ * 2);
     for (std::size_t i = 0; i < size_; ++i) bigger[i] = std::move((*this)[i]);
     slots_ = std::move(bigger);

@@ -69,7 +69,7 @@ TEST(log, agrees_with_a_plain_search_after_random_changes) {
       const term t{log.last_term().value() + (random(4) == 0 ? 1 : 0)};
       const entry e = make(std::max<std::uint64_t>(t.value(), 1), log.last().value() + 1,
                            random(5) == 0 ? entry_kind::conf : entry_kind::normal);
-      log.append(e);
+      log.append(entry(e));
       plain.push_back(e);
     } else if (what < 9 && log.last() > log.base()) {
       const std::uint64_t from =
