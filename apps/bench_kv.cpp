@@ -91,6 +91,7 @@ tl::expected<load_options, std::string> options_of(const bench_flags& f) {
   in.read("--timeout", o.timeout_ms, parse_duration_ms(f.timeout), one);
   in.read("--seed", o.seed, parse_unsigned(f.seed), std::uint64_t{0});
   if (in.failed()) return tl::unexpected(in.message);
+  o.stale = f.stale;
   if (o.value_bytes > limits::value_max_bytes)
     return tl::unexpected(std::string("--value-bytes: values have at most 1 MiB"));
   constexpr std::uint64_t memory_max = 2 * limits::GiB;  // of requests encoded in advance

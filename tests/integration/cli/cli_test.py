@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 from node import BIN, PATIENCE, Node, free_port, run
 
@@ -340,6 +341,21 @@ class Bench(WithNode):
         self.assertLessEqual(rated["operations"], 201)
         self.assertGreater(rated["operations"], 100)
         self.assertEqual(rated["puts"]["operations"], 0)
+
+    def reads_by_kind(self):
+        with urllib.request.urlopen(f"http://{self.node.ready['metrics']}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return {kind: int(float(n)) for kind, n in
+                re.findall(r'blixard_raft_reads_total\{kind="(\w+)"\} (\S+)', text)}
+
+    def test_stale_gets_ask_no_quorum_and_others_do(self):
+        for flags, kind, other in ((["--stale"], "stale", "read_index"), ([], "read_index", "stale")):
+            before = self.reads_by_kind()
+            got = self.bench("--reads", "1", "--keys", "10", *flags)
+            after = self.reads_by_kind()
+            self.assertEqual(got["stale"], kind == "stale")
+            self.assertGreaterEqual(after[kind] - before[kind], got["operations"], kind)
+            self.assertLess(after[other] - before[other], got["operations"], kind)
 
     def test_bad_flags_exit_2(self):
         for flags in (["--reads", "2"], ["--clients", "0"], ["--keyz", "1"], ["--rate", "x"],
