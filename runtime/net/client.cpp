@@ -1,6 +1,5 @@
 #include "runtime/net/client.hpp"
 
-#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -90,9 +89,10 @@ class client::impl {
     if (auto* s = find(id)) free_slot(*s);
   }
 
-  void process() {
+  /// Serves what is ready, after waiting for it at most so long (-1: no limit).
+  void process(int wait_ms) {
     std::array<epoll_event, 64> events;
-    const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 0);
+    const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms);
     for (int i = 0; i < n; ++i) serve(events[static_cast<std::size_t>(i)]);
     const auto now = now_ns();
     if (now >= next_deadline_ns_) expire(now);
@@ -327,14 +327,11 @@ repl::call_id client::submit(const repl::request& r, std::size_t lane, repl::rep
 void client::cancel(repl::call_id id) { impl_->cancel(id); }
 int client::wait_fd() const { return impl_->epoll_fd(); }
 int client::wait_ms() const { return impl_->wait_ms(); }
-void client::process() { impl_->process(); }
+void client::process() { impl_->process(0); }
 
 void client::poll(int timeout_ms) {
   const int own = impl_->wait_ms();
-  const int wait = own < 0 ? timeout_ms : timeout_ms < 0 ? own : std::min(own, timeout_ms);
-  pollfd p{.fd = impl_->epoll_fd(), .events = POLLIN, .revents = 0};
-  if (wait != 0) ::poll(&p, 1, wait);
-  impl_->process();
+  impl_->process(own < 0 ? timeout_ms : timeout_ms < 0 ? own : std::min(own, timeout_ms));
 }
 
 std::size_t client::outstanding() const noexcept { return impl_->outstanding(); }
