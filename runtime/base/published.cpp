@@ -82,11 +82,15 @@ template <class T>
   while (!try_often(group, out, spins)) {
   }
 }
+/// By value, so that it is made where the caller wants it: both groups in one object that is zeroed
+/// as a whole first cost twice as much (a `rep stos` of 112 bytes).
 template <class T>
-void read_group(const detail::seqlocked<T>& group, T& out,
-                std::atomic<std::uint64_t>& rereads) noexcept {
+[[gnu::always_inline]] inline T read_group(const detail::seqlocked<T>& group,
+                                           std::atomic<std::uint64_t>& rereads) noexcept {
+  T out;
   if (!group.try_read(out)) [[unlikely]]
     read_again(group, out, rereads);
+  return out;
 }
 
 }  // namespace
@@ -162,21 +166,11 @@ void published::set_state(const published_state& value) noexcept {
     flag.store(value.initialized, std::memory_order_relaxed);
 }
 
-published_raft published::raft() const noexcept {
-  published_raft out;
-  read_group(page_->raft, out, rereads_);
-  return out;
-}
-published_state published::state() const noexcept {
-  published_state out;
-  read_group(page_->state, out, rereads_);
-  return out;
-}
+published_raft published::raft() const noexcept { return read_group(page_->raft, rereads_); }
+published_state published::state() const noexcept { return read_group(page_->state, rereads_); }
 published_status published::read() const noexcept {
-  published_status out;
-  read_group(page_->state, out.state, rereads_);  // first: see the header
-  read_group(page_->raft, out.raft, rereads_);
-  return out;
+  // Members are made in the order of their declaration, the state group first: see the header.
+  return {.state = read_group(page_->state, rereads_), .raft = read_group(page_->raft, rereads_)};
 }
 
 // ---------------------------------------------------------------- another process

@@ -67,10 +67,10 @@ struct published_state {
   friend bool operator==(const published_state&, const published_state&) = default;
 };
 
-/// Both groups, each untorn; state.applied <= raft.commit.
+/// Both groups, each untorn; state.applied <= raft.commit. In the order in which they are read.
 struct published_status {
-  published_raft raft;
   published_state state;
+  published_raft raft;
 };
 
 namespace detail {

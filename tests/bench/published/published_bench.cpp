@@ -183,7 +183,7 @@ struct unguarded {
   [[nodiscard]] published_status read() const {
     std::array<std::uint64_t, word_count> copy{};
     for (std::size_t i = 0; i < word_count; ++i) copy[i] = words[i].load(std::memory_order_acquire);
-    return {.raft = std::bit_cast<published_raft>(copy), .state = {}};
+    return {.state = {}, .raft = std::bit_cast<published_raft>(copy)};
   }
   void write(const published_raft& value) {
     const auto copy = std::bit_cast<std::array<std::uint64_t, word_count>>(value);
