@@ -7,6 +7,7 @@
 #include "apps/node.hpp"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -503,9 +504,20 @@ int node::run() {
   return code;
 }
 
+// What is large and brief (a snapshot while it is packed) goes back to the kernel when it is let
+// go. By itself malloc raises this threshold to the size of whatever was freed, and then keeps as
+// much in the heap of every thread that ever held a snapshot. The other two keep their usual
+// hysteresis.
+void return_large_memory() {
+  (void)mallopt(M_MMAP_THRESHOLD, 512 * 1024);
+  (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+  (void)mallopt(M_TOP_PAD, 256 * 1024);
+}
+
 }  // namespace
 
 int run_node(const node_config& config) {
+  return_large_memory();
   start_logging(config.log_level);
   set_check_handler([](const std::string& what) {
     fatal(static_cast<int>(exit_code::invariant), "an invariant is broken: " + what);

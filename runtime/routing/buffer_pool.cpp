@@ -37,11 +37,7 @@ class buffer_pool::shelf final : public buffer::recycler {
 
   /// Owner only.
   [[nodiscard]] ref<buffer> acquire() {
-    if (local_ == nullptr) {
-      // acquire: pairs with the release in recycle(), so that the links, and whatever other threads
-      // did with the bytes, happened before they are used again.
-      local_ = returned_.exchange(nullptr, std::memory_order_acquire);
-    }
+    if (returned_.load(std::memory_order_relaxed) != nullptr) take_returned();
     buffer* b = local_;
     if (b != nullptr) {
       local_ = next_of(b);
@@ -93,6 +89,17 @@ class buffer_pool::shelf final : public buffer::recycler {
   void keep(buffer* b) noexcept {
     link(b, local_);
     local_ = b;
+  }
+  /// What came back goes before what has not been used yet, or not for long: the memory of those is
+  /// never touched, or is left alone. Each returned buffer is walked over once.
+  void take_returned() noexcept {
+    // acquire: pairs with the release in recycle(), so that the links, and whatever other threads
+    // did with the bytes, happened before they are used again.
+    buffer* const newest = returned_.exchange(nullptr, std::memory_order_acquire);
+    buffer* oldest = newest;
+    while (buffer* next = next_of(oldest)) oldest = next;
+    link(oldest, local_);
+    local_ = newest;
   }
   static void free_list(buffer* b) noexcept {
     while (b != nullptr) {
