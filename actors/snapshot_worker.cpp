@@ -1,20 +1,22 @@
 #include "actors/snapshot_worker.hpp"
 
-#include <sys/resource.h>
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
 
 #include <optional>
+#include <utility>
 
 #include "messages/check.hpp"
+#include "runtime/base/background.hpp"
 #include "runtime/storage/packing.hpp"
 #include "runtime/storage/store.hpp"
 
 namespace blixard::actors {
 namespace {
 
-// Behind everybody else on this machine: a snapshot has time. Of this thread only.
-void come_last() { (void)setpriority(PRIO_PROCESS, 0, 10); }
+void let_go_of(state::snapshot_view view, background& pace) {
+  view.let_go([&] { pace.rest_from_freeing(); });
+}
 
 class encoder final : public caf::event_based_actor {
  public:
@@ -26,7 +28,7 @@ class encoder final : public caf::event_based_actor {
         context_(std::move(context)) {}
 
   caf::behavior make_behavior() override {
-    come_last();
+    pace_.emplace();
     monitor(to_);
     set_down_handler([this](const caf::down_msg&) { quit(); });
     send(this, flush_atom::value);
@@ -39,13 +41,15 @@ class encoder final : public caf::event_based_actor {
     storage::packer packed;
     view_->write(context_, [&](std::span<const std::byte> piece) {
       packed.add(piece);
+      pace_->rest_when_due();
       return true;
     });
     snapshot snap{.index = view_->index(),
                   .term = view_->term(),
                   .conf = context_.conf,
                   .data = packed.finish()};
-    view_.reset();  // nothing of the old state is held while the disk is written
+    // Nothing of the old state is held while the disk is written.
+    let_go_of(*std::exchange(view_, std::nullopt), *pace_);
     send(to_, store_snapshot{std::move(snap), caf::actor_cast<caf::actor>(this)});
   }
   void file(const std::shared_ptr<snapshot_filing>& filing) {
@@ -59,6 +63,7 @@ class encoder final : public caf::event_based_actor {
   wal_actor to_;
   std::optional<state::snapshot_view> view_;
   state::snapshot_context context_;
+  std::optional<background> pace_;  // made in the thread that works
 };
 
 class loader final : public caf::event_based_actor {
@@ -67,11 +72,11 @@ class loader final : public caf::event_based_actor {
       : caf::event_based_actor(config), to_(std::move(to)), bytes_(std::move(bytes)) {}
 
   caf::behavior make_behavior() override {
-    come_last();
+    pace_.emplace();
     monitor(to_);
     set_down_handler([this](const caf::down_msg&) { quit(); });
     send(this, flush_atom::value);
-    return {[this](flush_atom) { load(); }, [this](const machine_loaded&) { quit(); }};
+    return {[this](flush_atom) { load(); }, [this](machine_loaded& m) { drop(*m.machine); }};
   }
   void on_exit() override { to_ = nullptr; }
 
@@ -87,8 +92,17 @@ class loader final : public caf::event_based_actor {
     send(to_, machine_loaded{std::move(machine), caf::actor_cast<caf::actor>(this)});
   }
 
+  // The machine that was replaced. A view of it outlives it, and is let go bit by bit.
+  void drop(state::machine& old) {
+    auto all = old.view();
+    old = state::machine{};
+    let_go_of(std::move(all), *pace_);
+    quit();
+  }
+
   state_actor to_;
   slice bytes_;
+  std::optional<background> pace_;  // made in the thread that works
 };
 
 }  // namespace

@@ -41,6 +41,7 @@
 #include "messages/cluster.pb.h"
 #include "metrics/exposer.hpp"
 #include "runtime/base/fault.hpp"
+#include "runtime/base/heap.hpp"
 #include "runtime/base/stop_signals.hpp"
 #include "runtime/net/loop.hpp"
 #include "runtime/net/transport.hpp"
@@ -382,6 +383,7 @@ void node::spawn() {
 
 void node::start_timers() {
   loop_->every(config_.tick_ms * ms_ns, [this] {
+    keep_heap_in_order();  // of the thread that applies, also while there is nothing to apply
     actors::post<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
   });
   loop_->every(100 * ms_ns, [this] { caf::anon_send(links_.router, actors::tick_atom::value); });

@@ -79,6 +79,14 @@ class cow_tree {
     size_ = 0;
   }
 
+  /// clear(), calling `between()` after each leaf that nobody else holds: what only this tree still
+  /// holds may be much, and freeing it at once takes long.
+  template <class Between>
+  void let_go(Between&& between) {
+    let_go_below(root_, between);
+    size_ = 0;
+  }
+
   /// The item with that key, or null. Good until this tree is changed.
   template <class Probe>
   [[nodiscard]] const Item* find(const Probe& key) const {
@@ -293,6 +301,17 @@ class cow_tree {
       close_gap(in.children, c, in.count);
     }
     if (--n.count == 0) r = nullptr;
+  }
+
+  template <class Between>
+  static void let_go_below(ref<node>& r, Between& between) {
+    if (!r) return;
+    const bool mine = r->unique();  // nobody can get hold of it any more
+    const bool leaf = r->leaf;
+    if (mine && !leaf)
+      for (std::size_t i = 0; i < r->count; ++i) let_go_below(as_inner(*r).children[i], between);
+    r = nullptr;
+    if (mine && leaf) between();
   }
 
   template <class F>

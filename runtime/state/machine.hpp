@@ -69,11 +69,12 @@ struct snapshot_context {
 
 /// A consistent view of the machine at one index, taken in O(1): it shares every object with the
 /// machine, which copies what it changes later (cow_tree.hpp). Write it on any thread, and let the
-/// last copy of it go there: what only the view still holds is freed then, O(what changed since).
+/// last copy of it go there (let_go): what only the view still holds is freed then, O(what changed
+/// since).
 class snapshot_view {
  public:
   struct parts;  // internal
-  explicit snapshot_view(std::shared_ptr<const parts> p) noexcept : parts_(std::move(p)) {}
+  explicit snapshot_view(std::shared_ptr<parts> p) noexcept : parts_(std::move(p)) {}
 
   [[nodiscard]] log_index index() const noexcept;
   [[nodiscard]] blixard::term term() const noexcept;
@@ -82,9 +83,12 @@ class snapshot_view {
   bool write(const snapshot_context& context, const byte_sink& sink) const;
   /// The same, as one slice. Precondition: less than 4 GiB.
   [[nodiscard]] slice encode(const snapshot_context& context) const;
+  /// Ends this view. Where it is the last copy, with a call of `between` after each few dozen
+  /// objects that are freed, so that this takes its time (base/background.hpp).
+  void let_go(const std::function<void()>& between);
 
  private:
-  std::shared_ptr<const parts> parts_;
+  std::shared_ptr<parts> parts_;  // never changed but by let_go()
 };
 
 class machine {

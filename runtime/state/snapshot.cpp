@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include <string>
+#include <utility>
 
 #include "runtime/base/planted.hpp"
 #include "runtime/state/tables.hpp"
@@ -154,6 +155,17 @@ bool snapshot_view::write(const snapshot_context& context, const byte_sink& sink
   write_fleet(*parts_, out);
   write_sessions(*parts_, out);
   return out.flush();
+}
+
+void snapshot_view::let_go(const std::function<void()>& between) {
+  const auto last = std::exchange(parts_, nullptr);
+  if (!last || last.use_count() != 1) return;
+  last->kv.let_go(between);
+  last->vms.let_go(between);
+  last->inventory.nodes.let_go(between);
+  last->inventory.groups.let_go(between);
+  last->clients.let_go(between);
+  last->results.let_go(between);
 }
 
 slice snapshot_view::encode(const snapshot_context& context) const {

@@ -3,7 +3,6 @@
 // The ordinary way beside it: the command parsed into a Protobuf object, strings in a std::map, no
 // digest, no sessions, no consistent view.
 #include <benchmark/benchmark.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <atomic>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "messages/cluster.pb.h"
+#include "runtime/base/background.hpp"
 #include "runtime/state/machine.hpp"
 #include "runtime/storage/packing.hpp"
 #include "tests/bench/allocations.hpp"
@@ -130,9 +130,10 @@ void pause_beside(benchmark::State& state, const Other& other) {
     std::atomic<bool> done = false;
     auto began = clock::now();
     double began_cpu = thread_seconds();
-    std::thread thread([&, view = sm.view()] {
-      (void)setpriority(PRIO_PROCESS, 0, 10);  // this thread only, as in a node
-      other(view);
+    std::thread thread([&, view = sm.view()]() mutable {
+      background pace;
+      other(view, pace);
+      view.let_go([&] { pace.rest_from_freeing(); });
       done = true;
     });
     while (!done) {
@@ -155,13 +156,15 @@ void pause_beside(benchmark::State& state, const Other& other) {
 }
 
 /// What a snapshot of range(0) keys costs apply: the longest put, the view before it included,
-/// while another thread encodes and packs the view.
+/// while another thread encodes and packs the view and lets it go. From the second round on also
+/// what the one before left behind in the heap.
 void pause_by_snapshot(benchmark::State& state) {
   std::size_t bytes = 0;
-  pause_beside(state, [&](const auto& view) {
+  pause_beside(state, [&](const auto& view, background& pace) {
     storage::packer packed;
     view.write({}, [&](std::span<const std::byte> piece) {
       packed.add(piece);
+      pace.rest_when_due();
       return true;
     });
     bytes = packed.finish().size();
@@ -179,7 +182,7 @@ BENCHMARK(pause_by_snapshot)
 /// costs and no snapshot.
 void pause_by_busy_thread(benchmark::State& state) {
   const auto until = std::chrono::microseconds(2 * state.range(0));
-  pause_beside(state, [&](const auto&) {
+  pause_beside(state, [&](const auto&, const background&) {
     const auto end = std::chrono::steady_clock::now() + until;
     while (std::chrono::steady_clock::now() < end) {
     }

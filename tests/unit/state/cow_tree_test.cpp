@@ -90,6 +90,33 @@ TEST(cow_tree, copies_stay_as_they_were) {
   EXPECT_EQ(content(t), model);
 }
 
+TEST(cow_tree, let_go_pauses_at_each_leaf_that_only_it_holds_and_leaves_copies_as_they_were) {
+  tree t;
+  for (int k = 0; k < 10'000; ++k) t.put({k, k});
+  const auto expected = content(t);
+  int pauses = 0;
+  const auto count = [&] { ++pauses; };
+  tree copy = t;
+  copy.let_go(count);
+  EXPECT_EQ(pauses, 0) << "all of it is held by the other one, too";
+  EXPECT_TRUE(copy.empty());
+
+  copy = t;
+  for (int k = 0; k < 10'000; k += 100) t.put({k, -1});  // each copies a leaf
+  copy.let_go(count);
+  EXPECT_EQ(pauses, 100);
+  auto changed = expected;
+  for (int k = 0; k < 10'000; k += 100) changed[k] = -1;
+  EXPECT_EQ(content(t), changed);
+
+  pauses = 0;
+  t.let_go(count);
+  EXPECT_GE(pauses, 10'000 / 32) << "every leaf";
+  EXPECT_TRUE(t.empty());
+  t.put({1, 1});
+  EXPECT_EQ(t.size(), 1U) << "and it can be used again";
+}
+
 TEST(cow_tree, for_each_from_starts_at_the_first_that_is_not_below_and_stops_on_false) {
   tree t;
   for (int k = 0; k < 1000; k += 10) t.put({k, k});
