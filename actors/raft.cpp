@@ -84,7 +84,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       was_member_(core_.configuration().contains(core_config.id)),
       farewell_ticks_(5 * core_config.election_max_ticks),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
-      snapshot_rate_(options_.snapshot_rate),
+      snapshots_out_(options_.snapshot_rate),
       metrics_(*facts.registry),
       peers_(*facts.registry) {
   metrics_.recovering.set(core_.recovering());
@@ -94,8 +94,8 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
   if (auto in = std::exchange(options_.incoming, std::nullopt)) {
     spdlog::info("{} of {} bytes of the snapshot at {} are here already", in->received,
                  in->name.total, in->name.index.value());
-    snapshot_in_.resume({in->name.index, in->name.term, in->name.total, in->name.content},
-                        std::move(in->data), in->received);
+    snapshots_in_.resume({in->name.index, in->name.term, in->name.total, in->name.content},
+                         std::move(in->data), in->received);
   }
 }
 

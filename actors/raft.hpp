@@ -25,7 +25,7 @@
 #include "messages/limits.hpp"
 #include "runtime/raft/codec.hpp"
 #include "runtime/raft/core.hpp"
-#include "runtime/raft/transfer.hpp"
+#include "runtime/raft/transfers.hpp"
 #include "runtime/routing/buffer_pool.hpp"
 #include "runtime/state/lease_table.hpp"
 #include "runtime/storage/incoming.hpp"
@@ -82,11 +82,6 @@ class raft_driver final : public hosted<raft_actor::base> {
     std::vector<lease_request> leases;
     std::uint64_t started_ns = 0;
   };
-  /// A snapshot on its way to a follower, in chunks of this message.
-  struct outgoing_snapshot {
-    raft::message message;
-    raft::snapshot_sender sender;
-  };
 
   // raft.cpp: inputs and the flush
   [[nodiscard]] slice keep(slice data, std::size_t arrived_bytes);
@@ -129,10 +124,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   // raft_snapshot.cpp
   void start_snapshot_to(raft::message& m);
   void pump_snapshots();
-  [[nodiscard]] bool send_chunk(outgoing_snapshot& out);
-  void finish_snapshots();
+  void send_chunk(const raft::message& m, const raft::snapshot_chunk& chunk, bool bulk);
   void receive_chunk(raft::decoded_message& m);
-  void answer_chunk(const raft::message& m, const raft::snapshot_chunk& state, bool gap);
   void chunk_answered(const raft::decoded_message& m);
   [[nodiscard]] raft::status status_with_silent() const;
   void shorten_log();
@@ -215,9 +208,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   std::uint32_t farewell_ticks_;     // how long it stays then
 
   state::lease_table leases_;
-  std::unordered_map<node_id, outgoing_snapshot> snapshots_out_;
-  raft::byte_rate snapshot_rate_;
-  raft::snapshot_receiver snapshot_in_;
+  raft::snapshots_out snapshots_out_;
+  raft::snapshots_in snapshots_in_;
   raft::log_meter log_bytes_;
   std::unordered_map<node_id, std::uint64_t> active_ns_;  // on a leader: when they last answered
   bool taking_snapshot_ = false;

@@ -1,11 +1,9 @@
 // Snapshots on the raft actor's side: when to take one, how much of the log stays behind it, and
 // the chunks of those that travel.
 //
-// What goes next and what has arrived is the business of raft/transfer; here is what belongs to a
+// What goes next and what has arrived is the business of raft/transfers; here is what belongs to a
 // node: chunks are sub-slices of the snapshot (nothing is copied on the sending side), they take
-// the bulk connection, all transfers share one limit of bytes per second, and the receiver's WAL
-// keeps what has arrived for a restart. An answer is a snapshot message with `reject`: its offset
-// is what the receiver has, `notice` says that the chunk did not follow it.
+// the bulk connection, and the receiver's WAL keeps what has arrived for a restart.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -18,129 +16,77 @@ namespace blixard::actors {
 namespace {
 // Entries kept behind a snapshot: for a follower that is only a little late, and for one that is
 // being brought up. A leader under full load writes a million in ten seconds.
-constexpr raft::log_retention retention{.always = 10'000, .most = 1'000'000};
-constexpr std::uint64_t kept_max_bytes = 256 * limits::MiB;
-// What the log keeps in memory in any case, with a snapshot or without one.
-constexpr std::uint64_t kept_min_bytes = limits::MiB;
+// What the log keeps in memory is bounded in any case, with a snapshot or without one.
+constexpr raft::log_limits log_bounds{.keep = {.always = 10'000, .most = 1'000'000},
+                                      .most_bytes = 256 * limits::MiB,
+                                      .least_bytes = limits::MiB};
 // A member that has not answered for so long may never be back.
 constexpr std::uint64_t silent_ns = 3'000'000'000;
 }  // namespace
 
 void raft_driver::start_snapshot_to(raft::message& m) {
-  const auto name = raft::name_of(*m.snapshot);
   const auto to = m.to;
-  if (const auto it = snapshots_out_.find(to); it != snapshots_out_.end()) {
-    if (it->second.sender.name() == name) return;
-    snapshots_out_.erase(it);
-  }
+  const auto what = m.snapshot;
+  if (!snapshots_out_.start(std::move(m), now())) return;
   metrics_.snapshots_sent.add();
-  spdlog::info("sending snapshot {} ({} bytes) to node {}", name.index.value(), name.total,
+  spdlog::info("sending snapshot {} ({} bytes) to node {}", what->index.value(), what->data.size(),
                to.value());
-  raft::snapshot_sender plan{m.snapshot, now()};
-  m.nonce = name.content;
-  snapshots_out_.emplace(to, outgoing_snapshot{std::move(m), std::move(plan)});
   pump_snapshots();
 }
 
-// In turns, a chunk for each, as long as anybody may have one and the limit allows it.
 void raft_driver::pump_snapshots() {
   if (snapshots_out_.empty()) return;
-  for (bool any = true; any;) {
-    any = false;
-    for (auto& [to, out] : snapshots_out_)
-      if (snapshot_rate_.allows(now())) any = send_chunk(out) || any;
-  }
-  finish_snapshots();
-}
-
-bool raft_driver::send_chunk(outgoing_snapshot& out) {
-  const auto chunk = out.sender.next(now());
-  if (!chunk) return false;
-  std::vector<slice> pieces;
-  raft::encode_chunk(out.message, *chunk, pieces);
-  const auto to = out.message.to;
-  outgoing_.frames.push_back(
-      {.to = to,
-       .bulk = true,
-       .frame = frame::make({.kind = frame_kind::raft, .cls = priority::low, .target = to},
-                            std::move(pieces))});
-  snapshot_rate_.spend(chunk->data.size(), now());
-  metrics_.snapshot_bytes.add(chunk->data.size());
-  return true;
-}
-
-void raft_driver::finish_snapshots() {
-  const auto ended = std::erase_if(snapshots_out_, [this](const auto& item) {
-    const auto& [to, out] = item;
-    const bool lost = out.sender.stalled(now());
-    if (!out.sender.complete() && !lost) return false;
-    if (lost) spdlog::warn("the snapshot for node {} does not get there", to.value());
-    (void)core_.report(to,
-                       lost ? raft::report_kind::snapshot_failed : raft::report_kind::snapshot_ok);
-    return true;
+  snapshots_out_.pump(now(), [this](const raft::message& m, const raft::snapshot_chunk& chunk) {
+    send_chunk(m, chunk, true);
+    metrics_.snapshot_bytes.add(chunk.data.size());
   });
-  if (ended != 0 || !outgoing_.frames.empty()) schedule_flush();
+  const bool ended = snapshots_out_.finish(now(), [this](node_id to, raft::report_kind what) {
+    if (what == raft::report_kind::snapshot_failed)
+      spdlog::warn("the snapshot for node {} does not get there", to.value());
+    (void)core_.report(to, what);
+  });
+  if (ended || !outgoing_.frames.empty()) schedule_flush();
+}
+
+/// A chunk, or the answer to one: answers do not wait behind chunks.
+void raft_driver::send_chunk(const raft::message& m, const raft::snapshot_chunk& chunk, bool bulk) {
+  std::vector<slice> pieces;
+  raft::encode_chunk(m, chunk, pieces);
+  outgoing_.frames.push_back(
+      {.to = m.to,
+       .bulk = bulk,
+       .frame = frame::make(
+           {.kind = frame_kind::raft, .cls = bulk ? priority::low : priority::high, .target = m.to},
+           std::move(pieces))});
 }
 
 void raft_driver::chunk_answered(const raft::decoded_message& d) {
-  const auto it = snapshots_out_.find(d.msg.from);
-  if (it == snapshots_out_.end()) return;
-  auto& out = it->second.sender;
-  const auto& meta = *d.msg.snapshot;
-  if (out.name() != raft::snapshot_name{meta.index, meta.term, d.chunk.total, d.msg.nonce}) return;
-  const auto before = out.received();
-  out.answered(d.chunk.offset, d.msg.notice, now());
-  if (d.chunk.offset > before + raft::transfer_window_bytes || d.msg.notice)
+  if (const auto* jumped = snapshots_out_.answered(d, now()))
     spdlog::info("the snapshot for node {} goes on at {} of {} bytes", d.msg.from.value(),
-                 out.received(), out.name().total);
+                 jumped->received(), jumped->name().total);
   pump_snapshots();
-}
-
-void raft_driver::answer_chunk(const raft::message& m, const raft::snapshot_chunk& state,
-                               bool gap) {
-  raft::message a{raft::message_type::snapshot, core_.id(), m.from};
-  a.term = core_.current_term();
-  a.reject = true;
-  a.notice = gap;
-  a.nonce = m.nonce;
-  a.snapshot =
-      std::make_shared<const snapshot>(snapshot{m.snapshot->index, m.snapshot->term, {}, {}});
-  std::vector<slice> pieces;
-  raft::encode_chunk(a, state, pieces);
-  outgoing_.frames.push_back(
-      {.to = m.from,
-       .bulk = false,
-       .frame = frame::make({.kind = frame_kind::raft, .cls = priority::high, .target = m.from},
-                            std::move(pieces))});
 }
 
 void raft_driver::receive_chunk(raft::decoded_message& d) {
   if (d.msg.reject) return chunk_answered(d);
   const auto& meta = *d.msg.snapshot;
-  // Judged before memory is taken for it: what the core would refuse, and sizes that cannot be. A
-  // damaged log may have forgotten who the members are.
-  const auto& conf = core_.configuration();
-  const bool strange = conf.contains(core_.id()) && !conf.contains(d.msg.from) &&
-                       !leases_.knows(d.msg.from) && !core_.recovering();
-  if (d.msg.term < core_.current_term() || strange || d.chunk.total > limits::snapshot_max_bytes) {
+  const bool known = leases_.knows(d.msg.from);
+  if (!raft::snapshots_in::is_believable(core_, d.msg, known) ||
+      d.chunk.total > limits::snapshot_max_bytes) {
     metrics_.invalid.add();
     return;
   }
   leader_contact_ns_ = now();
   hear_of_commit(meta.index);
-  if (meta.index <= core_.commit() && !core_.recovering()) {
-    answer_chunk(d.msg, {d.chunk.total, d.chunk.total, {}}, false);  // it has come another way
-    return;
-  }
-  const raft::snapshot_name name{meta.index, meta.term, d.chunk.total, d.msg.nonce};
-  auto taken = snapshot_in_.take(name, d.chunk);
-  answer_chunk(d.msg, {taken.received, name.total, {}}, taken.gap);
-  if (!taken.fresh.empty() && !snapshot_in_.complete())
+  auto taken = snapshots_in_.take(core_, d);
+  send_chunk(taken.answer, taken.state, false);
+  const auto& name = taken.name;
+  if (!taken.fresh.empty())
     send(to_.wal, keep_chunk{{name.index, name.term, name.total, name.content},
-                             taken.received - taken.fresh.size(),
+                             taken.offset,
                              std::move(taken.fresh)});
-  if (taken.gap || !snapshot_in_.complete()) return;
-  auto data = snapshot_in_.finish();
+  if (!taken.whole) return;
+  auto data = std::move(*taken.whole);
   if (data.empty() && facts_.witness) {
     // What its own start can load: a state machine that holds nothing, at the snapshot's place.
     state::machine nothing;
@@ -203,32 +149,18 @@ raft::status raft_driver::status_with_silent() const {
   return s;
 }
 
-// The log in memory is for members that are late; a restart reads the one on the disk. So memory
-// does not have to wait for a snapshot: it keeps what members that answer still need, and for those
-// that may come back as many bytes as a snapshot would send them. Who needs more than that gets a
-// snapshot, which is taken then.
 void raft_driver::shorten_log() {
   const auto s = status_with_silent();
-  const bool somebody_waits = std::ranges::any_of(s.peers, [&](const raft::peer_status& p) {
-    return p.id != core_.id() && p.recent_active && !p.pending_snapshot && p.match.next() < s.first;
-  });
-  somebody_needs_snapshot_ =
-      somebody_waits && sendable_snapshot_.next() < s.first && ticks_ >= no_snapshot_before_;
+  const auto shorter = raft::shorten(
+      s, log_bytes_, {core_.id(), applied_, sendable_snapshot_, snapshot_bytes_}, log_bounds);
+  somebody_needs_snapshot_ = shorter.snapshot_needed && ticks_ >= no_snapshot_before_;
   if (somebody_needs_snapshot_) maybe_take_snapshot();
-  auto first = log_bytes_.reach(kept_max_bytes);
-  if (!somebody_waits) {  // else a snapshot is on its way, and the log goes on where it ends
-    const auto enough = std::clamp(snapshot_bytes_, kept_min_bytes, kept_max_bytes);
-    const auto needed =
-        raft::first_to_keep(applied_, s.peers, {.always = 0, .most = retention.most});
-    first = std::max(first, std::min(log_bytes_.reach(enough), needed));
-  }
-  first = std::min(first, applied_.next());
-  if (first > s.first && core_.compact(first)) log_bytes_.compacted(first);
+  if (shorter.first > s.first && core_.compact(shorter.first)) log_bytes_.compacted(shorter.first);
 }
 
 log_index raft_driver::first_to_keep(log_index taken) {
-  const auto wanted = raft::first_to_keep(taken, status_with_silent().peers, retention);
-  return std::min(std::max(wanted, log_bytes_.reach(kept_max_bytes)), taken.next());
+  const auto wanted = raft::first_to_keep(taken, status_with_silent().peers, log_bounds.keep);
+  return std::min(std::max(wanted, log_bytes_.reach(log_bounds.most_bytes)), taken.next());
 }
 
 }  // namespace blixard::actors

@@ -53,18 +53,19 @@ void byte_rate::spend(std::uint64_t bytes, std::uint64_t now_ns) noexcept {
 
 // ---------------------------------------------------------------- sender
 
-snapshot_sender::snapshot_sender(std::shared_ptr<const snapshot> what, std::uint64_t now_ns)
-    : what_(std::move(what)), name_(name_of(*what_)), heard_ns_(now_ns) {}
+snapshot_sender::snapshot_sender(std::shared_ptr<const snapshot> what, std::uint64_t now_ns,
+                                 const transfer_limits& limits)
+    : what_(std::move(what)), limits_(limits), name_(name_of(*what_)), heard_ns_(now_ns) {}
 
 std::optional<snapshot_chunk> snapshot_sender::next(std::uint64_t now_ns) {
   if (complete_) return std::nullopt;
-  if (asked_ && now_ns - std::min(now_ns, std::max(asked_ns_, heard_ns_)) > transfer_repeat_ns) {
+  if (asked_ && now_ns - std::min(now_ns, std::max(asked_ns_, heard_ns_)) > limits_.repeat_ns) {
     sent_ = acked_;
     asked_ = open_ = false;
   }
-  const bool room = open_ ? sent_ - acked_ < transfer_window_bytes : !asked_;
+  const bool room = open_ ? sent_ - acked_ < limits_.window_bytes : !asked_;
   if (!room || (asked_ && sent_ == name_.total)) return std::nullopt;
-  const auto size = std::min(transfer_chunk_bytes, name_.total - sent_);
+  const auto size = std::min(limits_.chunk_bytes, name_.total - sent_);
   snapshot_chunk chunk{sent_, name_.total, what_->data.sub(sent_, size)};
   sent_ += size;
   asked_ = true;
@@ -132,8 +133,8 @@ slice snapshot_receiver::finish() {
 
 void log_meter::appended(log_index index, std::uint64_t bytes) {
   while (!marks_.empty() && marks_.back().index > index) marks_.pop_back();
-  if (marks_.empty() || index.value() >= marks_.back().index.value() + mark_every ||
-      total_ - marks_.back().before >= mark_every_bytes)
+  if (marks_.empty() || index.value() >= marks_.back().index.value() + mark_entries_ ||
+      total_ - marks_.back().before >= mark_bytes_)
     marks_.push_back({index, total_});
   total_ += bytes;
 }
@@ -142,7 +143,7 @@ log_index log_meter::reach(std::uint64_t bytes) const noexcept {
   const auto fits = [&](const mark& m) { return total_ - m.before <= bytes; };
   const auto it = std::ranges::find_if(marks_, fits);
   if (it != marks_.end()) return it->index;
-  return marks_.empty() ? log_index{} : marks_.back().index.plus(mark_every);
+  return marks_.empty() ? log_index{} : marks_.back().index.plus(mark_entries_);
 }
 
 void log_meter::compacted(log_index first) {
@@ -161,6 +162,23 @@ log_index first_to_keep(log_index taken, std::span<const peer_status> peers,
     needed = std::min(needed, std::max(p.match, p.pending_snapshot));
   }
   return std::max(needed, back(std::max(keep.most, keep.always))).next();
+}
+
+shortened_log shorten(const status& s, const log_meter& bytes, const log_facts& own,
+                      const log_limits& limits) {
+  const bool somebody_waits = std::ranges::any_of(s.peers, [&](const peer_status& p) {
+    return p.id != own.self && p.recent_active && !p.pending_snapshot && p.match.next() < s.first;
+  });
+  shortened_log out{.first = bytes.reach(limits.most_bytes),
+                    .snapshot_needed = somebody_waits && own.sendable.next() < s.first};
+  if (!somebody_waits) {  // else a snapshot is on its way, and the log goes on where it ends
+    const auto enough = std::clamp(own.snapshot_bytes, limits.least_bytes, limits.most_bytes);
+    const auto needed =
+        first_to_keep(own.applied, s.peers, {.always = 0, .most = limits.keep.most});
+    out.first = std::max(out.first, std::min(bytes.reach(enough), needed));
+  }
+  out.first = std::min(out.first, own.applied.next());
+  return out;
 }
 
 }  // namespace blixard::raft

@@ -38,6 +38,14 @@ inline constexpr std::uint64_t transfer_stalled_ns = 60'000'000'000;
 static_assert(transfer_chunk_bytes <= limits::snapshot_chunk_bytes);
 static_assert(transfer_repeat_ns * 4 < transfer_stalled_ns);
 
+/// The same as parameters, for who lives in smaller or quicker worlds than a node.
+struct transfer_limits {
+  std::uint64_t chunk_bytes = transfer_chunk_bytes;  // > 0
+  std::uint64_t window_bytes = transfer_window_bytes;
+  std::uint64_t repeat_ns = transfer_repeat_ns;
+  std::uint64_t stalled_ns = transfer_stalled_ns;
+};
+
 /// Which snapshot, and which bytes: encodings of one state may differ between versions.
 struct snapshot_name {
   log_index index;
@@ -72,7 +80,8 @@ class byte_rate {
 class snapshot_sender {
  public:
   /// `what` is not null.
-  snapshot_sender(std::shared_ptr<const snapshot> what, std::uint64_t now_ns);
+  snapshot_sender(std::shared_ptr<const snapshot> what, std::uint64_t now_ns,
+                  const transfer_limits& limits = {});
 
   [[nodiscard]] const snapshot_name& name() const noexcept { return name_; }
   /// The next chunk, if the window has room or the oldest one is to be repeated. It counts as sent.
@@ -83,13 +92,14 @@ class snapshot_sender {
   /// The receiver has it all.
   [[nodiscard]] bool complete() const noexcept { return complete_; }
   [[nodiscard]] bool stalled(std::uint64_t now_ns) const noexcept {
-    return now_ns - std::min(now_ns, heard_ns_) > transfer_stalled_ns;
+    return now_ns - std::min(now_ns, heard_ns_) > limits_.stalled_ns;
   }
   /// What the receiver is known to have.
   [[nodiscard]] std::uint64_t received() const noexcept { return acked_; }
 
  private:
   std::shared_ptr<const snapshot> what_;
+  transfer_limits limits_;
   snapshot_name name_;
   std::uint64_t acked_ = 0;
   std::uint64_t sent_ = 0;
@@ -128,6 +138,9 @@ class snapshot_receiver {
 /// entry.
 class log_meter {
  public:
+  /// A mark stands every so many entries, or bytes where that is less.
+  explicit log_meter(std::uint64_t mark_entries = 256, std::uint64_t mark_bytes = limits::MiB)
+      : mark_entries_(mark_entries), mark_bytes_(mark_bytes) {}
   /// Entries arrive in order; one that takes the place of another one is counted in addition until
   /// the next compaction, which errs on the safe side.
   void appended(log_index index, std::uint64_t bytes);
@@ -141,8 +154,8 @@ class log_meter {
     log_index index;
     std::uint64_t before = 0;  // bytes of all entries before it
   };
-  static constexpr std::uint64_t mark_every = 256;                // entries, or
-  static constexpr std::uint64_t mark_every_bytes = 1024 * 1024;  // where that is less
+  std::uint64_t mark_entries_;
+  std::uint64_t mark_bytes_;
   std::deque<mark> marks_;
   std::uint64_t total_ = 0;
 };
@@ -157,5 +170,30 @@ struct log_retention {
 /// snapshot right after this one; but never more than `keep.most` entries.
 [[nodiscard]] log_index first_to_keep(log_index taken, std::span<const peer_status> peers,
                                       const log_retention& keep) noexcept;
+
+/// What a node keeps of its log in memory, snapshot or not.
+struct log_limits {
+  log_retention keep;            // behind a new snapshot
+  std::uint64_t most_bytes = 0;  // whoever waits
+  std::uint64_t least_bytes = 0;
+};
+/// Of the node whose log it is.
+struct log_facts {
+  node_id self;
+  log_index applied;                 // by its state machine
+  log_index sendable;                // the newest snapshot that its core has
+  std::uint64_t snapshot_bytes = 0;  // of that one
+};
+/// Where the log may begin, and what that makes necessary.
+struct shortened_log {
+  log_index first;
+  bool snapshot_needed = false;  // by somebody who answers; there is none that fits
+};
+/// The log in memory is for members that are late; a restart reads the one on the disk. So memory
+/// does not have to wait for a snapshot: it keeps what members that answer still need, and for
+/// those that may come back as many bytes as a snapshot would send them. Who needs more than that
+/// gets a snapshot, which is taken then.
+[[nodiscard]] shortened_log shorten(const status& s, const log_meter& bytes, const log_facts& own,
+                                    const log_limits& limits);
 
 }  // namespace blixard::raft
