@@ -148,7 +148,8 @@ void raft_driver::receive(const raft_frames& in) {
   const auto arrived = wire_bytes(in.frames);
   show_time();
   catch_up();
-  if (!core_.configuration().contains(in.from)) tell_removed(in.from);
+  // Who leads is a member, whatever this node has not heard of yet.
+  if (!core_.configuration().contains(in.from) && in.from != core_.lead()) tell_removed(in.from);
   for (const auto& f : in.frames) {
     auto& decoded = incoming_;
     if (!raft::decode_into(f->body(), decoded) || decoded.msg.from != in.from) {

@@ -289,10 +289,11 @@ void raft_driver::tell_removed(node_id node) {
 }
 
 // Believed when a majority of the configuration that this node last knew has said so for a while
-// and no leader was heard meanwhile: one member that lags behind cannot send a node away.
+// and no leader was heard meanwhile: members that lag behind cannot send a node away. A leader that
+// others follow is a member; one that nobody follows stops leading before it is told.
 void raft_driver::told_removed(node_id by) {
   const auto& conf = core_.configuration();
-  if (!was_member_ || !conf.is_voter(by)) return;
+  if (core_.is_leader() || !was_member_ || !conf.is_voter(by)) return;
   auto& span = notices_[by];
   if (span.first_ns == 0) span.first_ns = now();
   span.last_ns = now();

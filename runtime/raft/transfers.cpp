@@ -29,7 +29,8 @@ const snapshot_sender* snapshots_out::answered(const decoded_message& d, std::ui
 bool snapshots_in::is_believable(const core& self, const message& m, bool known) {
   if (m.term < self.current_term()) return false;
   const auto& conf = self.configuration();
-  return known || self.recovering() || conf.contains(m.from) ||
+  const bool led_by_it = m.term == self.current_term() && m.from == self.lead();
+  return known || led_by_it || self.recovering() || conf.contains(m.from) ||
          !conf.contains(self.id());
 }
 

@@ -88,7 +88,8 @@ class snapshots_in {
   };
 
   /// Whether memory is taken for a chunk of this message: what the core would refuse is not worth
-  /// it, nor is a stranger. A damaged log may have forgotten who the members are.
+  /// it, nor is a stranger. A member that was away while others came and went does not know its
+  /// leader, except that it follows it; a damaged log may have forgotten who the members are.
   /// `known`: something else than the configuration says that there is such a node.
   [[nodiscard]] static bool is_believable(const core& self, const message& m, bool known);
   /// A chunk. Preconditions: d.msg is a snapshot message without `reject`, it is believable, and

@@ -170,6 +170,33 @@ TEST(raft_actor, what_is_proposed_after_leading_again_is_not_taken_for_what_was_
   EXPECT_EQ(applied, (std::set<std::uint64_t>{20, 21}));
 }
 
+// Members that are behind several changes of the configuration do not know their leader.
+TEST(raft_actor, a_leader_is_not_sent_away_by_members_that_are_behind) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 0, 100'000'000);
+  n.lead_three();
+  for (int i = 0; i < 60; ++i) {
+    n.tick(1);
+    n.others_answer_heartbeat();
+    for (const std::uint64_t id : {2, 3}) caf::anon_send(n.to.raft, removed_notice{node_id{id}});
+    n.run();
+  }
+  EXPECT_TRUE(n.flags.is_leader());
+  EXPECT_EQ(n.exit_code, 0);
+}
+
+TEST(raft_actor, a_leader_of_which_nothing_is_known_here_is_not_told_that_it_was_removed) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 0, 100'000'000);
+  n.apply(1);
+  for (int i = 0; i < 20; ++i) {
+    n.receive(message_from(9, raft::message_type::heartbeat));
+    n.tick(1);
+  }
+  const auto told = std::ranges::count_if(n.seen.peer_frames, [](const peer_frame& f) {
+    return f.to == node_id{9} && f.frame->header().kind == frame_kind::removed;
+  });
+  EXPECT_LE(told, 1) << "before it was heard as a leader";
+}
+
 TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
   raft_node n({node_id{1}, node_id{2}, node_id{3}});
   n.lead_three();
@@ -375,7 +402,7 @@ struct snapshot_follower : raft_node {
   void chunk(std::uint64_t offset, std::uint64_t size) {
     std::vector<slice> pieces;
     raft::encode_chunk(message, {offset, data.size(), data.sub(offset, size)}, pieces);
-    caf::anon_send(to.raft, raft_frames{node_id{2}, {one_piece(pieces)}});
+    caf::anon_send(to.raft, raft_frames{message.from, {one_piece(pieces)}});
     run();
   }
   /// The newest answer to a chunk: how much is here, and whether the chunk left a gap.
@@ -418,6 +445,18 @@ TEST(raft_actor, a_chunk_of_an_older_leader_changes_nothing) {
   n.receive(message_from(3, raft::message_type::heartbeat, term{9}));
   n.chunk(0, 3000);
   EXPECT_FALSE(n.installed());
+}
+
+// Members came and went while this node was away: the leader of now is none that it knows, and the
+// snapshot is what would tell it.
+TEST(raft_actor, a_leader_that_the_old_configuration_does_not_know_brings_its_snapshot) {
+  snapshot_follower n;
+  n.message.from = node_id{9};
+  n.chunk(0, 3000);
+  EXPECT_FALSE(n.installed()) << "a stranger gets no memory";
+  n.receive(message_from(9, raft::message_type::heartbeat));
+  n.chunk(0, 3000);
+  EXPECT_TRUE(n.installed());
 }
 
 /// A leader whose log begins behind entry 2.
