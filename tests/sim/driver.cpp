@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "runtime/raft/codec.hpp"
-
 namespace blixard::sim {
 namespace {
 
@@ -46,6 +44,8 @@ routing::lanes_config small_lanes() {
   return c;
 }
 
+}  // namespace
+
 slice joined(const std::vector<slice>& pieces) {
   std::size_t size = 0;
   for (const auto& p : pieces) size += p.size();
@@ -59,11 +59,10 @@ slice joined(const std::vector<slice>& pieces) {
   return {std::move(b), bytes, size};
 }
 
-}  // namespace
-
 driver::driver(site& where, host& world)
     : where_(where),
       world_(world),
+      snapshots_out_(world.common().snapshot_rate, world.common().transfer),
       leases_(lease_duration_ns,
               world.common().driver_bug == mutant::lease_without_margin ? 0 : lease_margin_ns) {
   ++where_.starts;
@@ -71,9 +70,13 @@ driver::driver(site& where, host& world)
   note_nodes();
 }
 
-link_lanes& driver::lane(node_id to) {
-  if (const auto it = lanes_.find(to); it != lanes_.end()) return it->second;
-  return lanes_.try_emplace(to, small_lanes()).first->second;
+driver::link::link() : main(small_lanes()), bulk(small_lanes()) {}
+
+link_lanes& driver::lane(node_id to, bool bulk) {
+  if (links_.size() <= to.value()) links_.resize(to.value() + 1);
+  auto& l = links_[to.value()];
+  if (!l) l = std::make_unique<link>();
+  return bulk ? l->bulk : l->main;
 }
 
 // ---------------------------------------------------------------- inputs
@@ -84,6 +87,8 @@ void driver::tick() {
   ticked_ns_ = local_now();
   ++ticks_;
   if (removed_ && !core_->is_leader()) ++removed_ticks_;
+  pump_snapshots();
+  if (ticks_ % 4 == 0) shorten_log();
   if (ticks_ % 10 == 0) {
     promote_learners();
     if (disk_full_) hand_over();
@@ -140,13 +145,10 @@ void driver::receive(const wire& w) {
   } else {
     auto decoded = raft::decode(w.body);
     if (!decoded) throw failure("codec", decoded.error().message);
-    auto& m = decoded->msg;
-    if (m.type == message_type::snapshot) {
-      auto s = *m.snapshot;
-      s.data = decoded->chunk.data;
-      m.snapshot = std::make_shared<const snapshot>(std::move(s));
-    }
-    (void)core_->step(std::move(m));  // a refusal is an old or strange message: nothing to do
+    if (decoded->msg.type == message_type::snapshot)
+      receive_chunk(*decoded);
+    else  // a refusal is an old or strange message: nothing to do
+      (void)core_->step(std::move(decoded->msg));
   }
   flush();
 }
@@ -183,6 +185,9 @@ void driver::on_turn(turn what) {
       break;
     case turn::machine:
       run_machine();
+      break;
+    case turn::filer:
+      fill_file();
       break;
   }
   flush();
@@ -258,7 +263,8 @@ void driver::hand_out(raft::output& out) {
   if (out.repaired) submit(disk_job{.repaired = true});
   if (out.snapshot) {
     handed_ = std::max(handed_, out.snapshot->index);
-    snapshot_index_ = out.snapshot->index;
+    snapshot_index_ = sendable_snapshot_ = out.snapshot->index;
+    snapshot_bytes_ = out.snapshot->data.size();
     while (!pending_.empty() && pending_.front().index <= out.snapshot->index) {
       const auto& p = pending_.front();
       world_.reply({p.from.client, p.from.attempt, reply_kind::unknown, {}, nullptr});
@@ -287,6 +293,8 @@ void driver::role_changed() {
     for (const auto& [context, r] : rounds_)
       for (const auto& q : r.queries) refuse(q);
     rounds_.clear();
+    snapshots_out_.clear();
+    active_ns_.clear();
     waiting_grants_.clear();
     if (has(mutant::fail_when_unknown)) {
       for (const auto& p : pending_) refuse(p.from);
@@ -300,34 +308,32 @@ void driver::persist(raft::output& out) {
   persist_job job{.seq = out.seq, .must_sync = out.must_sync, .snap = out.snapshot};
   job.entries = out.entries;
   if (!has(mutant::hard_state_not_written) || !out.entries.empty()) job.hard = out.hard;
+  for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
   submitted_ = out.seq;
   submit(disk_job{.persist = std::move(job)});
 }
 
 void driver::send_message(raft::message& m) {
-  std::vector<slice> pieces;
-  raft::encode(m, pieces);
+  if (m.type == message_type::snapshot) return start_snapshot_to(m);
+  pieces_.clear();
+  raft::encode(m, pieces_);
   gated_frame f{m.after,
                 {.from = where_.id,
                  .to = m.to,
                  .kind = frame_kind::raft,
                  .cls = class_of(m.type),
                  .key = supersede_key(m.type),
-                 .body = joined(pieces)},
+                 .body = joined(pieces_)},
                 {}};
   f.head.type = m.type;
   f.head.from = m.from;
   f.head.to = m.to;
   f.head.term = m.term;
   f.head.reject = m.reject;
-  const bool is_snapshot = m.type == message_type::snapshot;
-  const auto to = m.to;
   if (f.after.value() == 0 || f.after <= durable_ || has(mutant::gate_ignored))
     release(std::move(f));
   else
     gated_.push_back(std::move(f));
-  // The transport took it; whether it arrives shows in what the follower answers.
-  if (is_snapshot) (void)core_->report(to, raft::report_kind::snapshot_ok);
 }
 
 void driver::release(gated_frame&& f) {
@@ -340,8 +346,10 @@ void driver::post(wire w) {
   const auto bytes = w.body.size();
   const auto cls = w.cls;
   const auto key = w.key;
-  (void)lane(to).push(cls, std::move(w), bytes, key);  // refused is lost: raft sends it again
-  world_.transmit(where_.id, to);
+  const bool bulk = w.bulk;
+  // Refused is lost: whoever sent it sends it again.
+  (void)lane(to, bulk).push(cls, std::move(w), bytes, key);
+  world_.transmit(where_.id, to, bulk);
 }
 
 void driver::release_gated() {
@@ -392,15 +400,6 @@ void driver::release_reads() {
     submit(task{.reads = std::move(waiting_reads_.front().second)});
     waiting_reads_.pop_front();
   }
-}
-
-void driver::maybe_take_snapshot() {
-  if (taking_snapshot_) return;
-  if (applied_.value() < snapshot_index_.value() + world_.common().snapshot_entries) return;
-  // Its configuration must be the one at its index, which is what was handed out.
-  if (applied_ < last_conf_handed_) return;
-  taking_snapshot_ = true;
-  submit(task{.take_snapshot = core_->configuration()});
 }
 
 }  // namespace blixard::sim

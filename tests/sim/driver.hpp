@@ -15,7 +15,9 @@
 #include <set>
 #include <vector>
 
+#include "runtime/raft/codec.hpp"
 #include "runtime/raft/core.hpp"
+#include "runtime/raft/transfers.hpp"
 #include "runtime/routing/lanes.hpp"
 #include "runtime/state/lease_table.hpp"
 #include "runtime/state/machine.hpp"
@@ -45,7 +47,7 @@ class driver {
 
   [[nodiscard]] const raft::core& core() const noexcept { return *core_; }
   [[nodiscard]] const state::machine& machine() const noexcept { return machine_; }
-  [[nodiscard]] link_lanes& lane(node_id to);
+  [[nodiscard]] link_lanes& lane(node_id to, bool bulk);
   /// It applied its own removal from the cluster and has stayed long enough for those who may still
   /// need to hear of it.
   [[nodiscard]] bool gone() const noexcept { return removed_ticks_ > farewell_ticks; }
@@ -58,11 +60,22 @@ class driver {
     std::vector<entry> entries;
     std::optional<hard_state> hard;
   };
-  struct disk_job {  // one of the four
+  struct kept_chunk {
+    storage::incoming_name name;
+    std::uint64_t offset = 0;
+    slice bytes;
+  };
+  struct disk_job {  // one of these
     std::optional<persist_job> persist;
     std::optional<snapshot> save;
+    std::optional<kept_chunk> keep;
     log_index compact;
+    bool place = false;  // the snapshot that was saved
     bool repaired = false;
+  };
+  struct filed_snapshot {
+    snapshot what;
+    std::unique_ptr<storage::snapshot_writer> writer;
   };
   struct task {  // for the state machine
     std::vector<entry> committed;
@@ -112,7 +125,6 @@ class driver {
   void finish_reads(const raft::output& out);
   void release_reads();
   void promote_learners();
-  void maybe_take_snapshot();
   void post(wire w);
   void refuse(const client_request& r);
   void propose_own(const slice& command);
@@ -122,17 +134,33 @@ class driver {
   void start_disk();
   void write_batches();
   void finish_disk();
+  void finish_entries();
+  void keep(const kept_chunk& c);
   void acknowledge(persist_seq seq);
   void submit(disk_job job);
-  void snapshot_is_stored(snapshot s);
+
+  // driver_snapshot.cpp
+  void start_snapshot_to(raft::message& m);
+  void pump_snapshots();
+  void send_chunk(const raft::message& m, const raft::snapshot_chunk& chunk, bool bulk);
+  void receive_chunk(raft::decoded_message& d);
+  void maybe_take_snapshot();
+  void take_snapshot(const conf_state& conf);
+  void begin_filing(snapshot&& s);
+  void fill_file();
+  void put_in_place();
+  void filing_failed();
+  [[nodiscard]] raft::status status_with_silent();
+  void shorten_log();
+  [[nodiscard]] log_index first_to_keep(log_index taken);
 
   // driver_state.cpp: state machine, VMs, leases
   void submit(task t);
   void run_machine();
   void apply(task& t);
   void read(const client_request& r);
+  void load(const slice& data);
   void install(const snapshot& s);
-  void take_snapshot(const conf_state& conf);
   void note_nodes();
   void run_vms();
   void register_self();
@@ -148,12 +176,14 @@ class driver {
   state::machine machine_;
   std::unique_ptr<raft::core> core_;
   raft::output out_;
+  std::vector<slice> pieces_;  // scratch
   state::applied_result result_;
 
   std::deque<disk_job> jobs_;
   std::vector<persist_job> writing_;
-  std::optional<snapshot> saving_;
-  bool disk_busy_ = false;
+  filed_snapshot filing_;
+  enum class disk_work : std::uint8_t { none, entries, place, other };
+  disk_work doing_ = disk_work::none;
   bool disk_full_ = false;  // what is in writing_ is tried again
   std::deque<task> tasks_;
   bool machine_woken_ = false;
@@ -162,7 +192,15 @@ class driver {
   persist_seq submitted_;
   log_index handed_;
   log_index applied_;
-  log_index snapshot_index_;
+  log_index snapshot_index_;     // of the newest snapshot
+  log_index sendable_snapshot_;  // the newest that the core has
+  std::uint64_t snapshot_bytes_ = 0;
+  raft::snapshots_out snapshots_out_;
+  raft::snapshots_in snapshots_in_;
+  raft::log_meter log_bytes_{4, 256};
+  std::map<node_id, std::uint64_t> active_ns_;  // on a leader: when they last answered
+  bool somebody_needs_snapshot_ = false;
+  std::uint64_t no_snapshot_before_ = 0;  // tick, after one that could not be stored
   log_index last_conf_handed_;
   log_index last_conf_proposed_;
   bool taking_snapshot_ = false;
@@ -176,7 +214,12 @@ class driver {
 
   std::deque<gated_frame> gated_;
   std::deque<pending> pending_;  // ascending by index
-  std::map<node_id, link_lanes> lanes_;
+  struct link {
+    link();
+    link_lanes main;
+    link_lanes bulk;
+  };
+  std::vector<std::unique_ptr<link>> links_;  // by id
   round next_round_;
   std::uint64_t last_context_ = 0;
   std::map<std::uint64_t, round> rounds_;
@@ -191,6 +234,9 @@ class driver {
   std::uint64_t register_sent_ns_ = 0;
   log_index placed_at_;  // plans are made once per state
 };
+
+/// As one buffer.
+[[nodiscard]] slice joined(const std::vector<slice>& pieces);
 
 /// The same command without its operation id: a retry of it is another command.
 [[nodiscard]] slice without_session(const slice& command);

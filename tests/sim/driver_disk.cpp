@@ -48,8 +48,7 @@ void driver::recover() {
   if (has(mutant::restart_loses_tail) && disk.entries.size() > 2)
     disk.entries.resize(disk.entries.size() - 2);
   if (!found.snap.empty()) {
-    const auto loaded = machine_.load(found.snap.data.bytes());
-    if (!loaded) throw failure("storage", "snapshot: " + loaded.error().message);
+    load(found.snap.data);
     disk.snapshot = std::make_shared<const snapshot>(std::move(found.snap));
   }
   if (auto ready = disk_->prepare(); !is_full(ready)) expect(ready);
@@ -65,7 +64,14 @@ void driver::recover() {
   applied_ = handed_ = machine_.applied_index();
   if (const auto ok = raft::check_start(config, disk, applied_); !ok)
     throw failure("recovery", ok.error());
-  snapshot_index_ = disk.snapshot ? disk.snapshot->index : log_index{};
+  if (disk.snapshot) {
+    snapshot_index_ = sendable_snapshot_ = disk.snapshot->index;
+    snapshot_bytes_ = disk.snapshot->data.size();
+  }
+  for (const auto& e : disk.entries) log_bytes_.appended(e.index, e.data.size());
+  if (auto& in = found.incoming)
+    snapshots_in_.resume({in->name.index, in->name.term, in->name.total, in->name.content},
+                         std::move(in->data), in->received);
   core_ = std::make_unique<raft::core>(config, disk, applied_, disk.snapshot);
   was_member_ = core_->configuration().contains(where_.id);
 }
@@ -76,29 +82,30 @@ void driver::submit(disk_job job) {
 }
 
 void driver::start_disk() {
-  if (disk_busy_ || jobs_.empty()) return;
-  disk_busy_ = true;
+  if (doing_ != disk_work::none || jobs_.empty()) return;
   world_.wake(where_.id, turn::disk);
-  if (jobs_.front().save) {
-    saving_ = std::move(jobs_.front().save);
-    jobs_.pop_front();
-    return;
+  if (jobs_.front().persist) {
+    doing_ = disk_work::entries;
+    while (!jobs_.empty() && jobs_.front().persist) {
+      writing_.push_back(std::move(*jobs_.front().persist));
+      jobs_.pop_front();
+    }
+    return write_batches();
   }
-  if (jobs_.front().compact) {
-    expect(disk_->compact(jobs_.front().compact));
-    jobs_.pop_front();
-    return;
-  }
-  if (jobs_.front().repaired) {
+  auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  doing_ = job.place ? disk_work::place : disk_work::other;
+  if (job.save) begin_filing(std::move(*job.save));
+  if (job.keep) keep(*job.keep);
+  if (job.compact) expect(disk_->compact(job.compact));
+  if (job.repaired)
     if (const auto done = disk_->repaired(); !is_full(done)) expect(done);
-    jobs_.pop_front();
-    return;
-  }
-  while (!jobs_.empty() && jobs_.front().persist) {
-    writing_.push_back(std::move(*jobs_.front().persist));
-    jobs_.pop_front();
-  }
-  write_batches();
+}
+
+// Without it a restart gets the whole snapshot anew: no reason to stop.
+void driver::keep(const kept_chunk& c) {
+  const auto kept = disk_->keep_incoming(c.name, c.offset, c.bytes.bytes());
+  if (!where_.disk.has_power()) expect(kept);
 }
 
 // Nothing of a refused write counts: all of it is tried again, and nothing acknowledged meanwhile.
@@ -123,30 +130,23 @@ void driver::finish_disk() {
     write_batches();
     return world_.wake(where_.id, turn::disk);
   }
-  disk_busy_ = false;
-  if (saving_) {
-    auto snap = std::move(*std::exchange(saving_, std::nullopt));
-    const auto saved = disk_->save_snapshot(snap);
-    if (!where_.disk.has_power()) expect(saved);
-    taking_snapshot_ = false;
-    if (saved) {  // without it the log stays as long as it is
-      where_.durable.take_snapshot(snap);
-      snapshot_is_stored(std::move(snap));
-    }
-  } else if (!writing_.empty()) {
-    const bool must_sync = std::ranges::any_of(writing_, &persist_job::must_sync);
-    if (must_sync) {
-      expect(disk_->sync());
-      for (const auto& p : writing_)
-        where_.durable.take({p.seq, p.snap.get(), p.entries, p.hard, p.must_sync});
-      where_.durable.untouched();
-    }
-    const auto last = has(mutant::ack_newest_sequence) ? submitted_ : writing_.back().seq;
-    writing_.clear();
-    acknowledge(last);
-    if (const auto ready = disk_->prepare(); !is_full(ready)) expect(ready);
-  }
+  const auto done = std::exchange(doing_, disk_work::none);
+  if (done == disk_work::place) put_in_place();
+  if (done == disk_work::entries) finish_entries();
   start_disk();
+}
+
+void driver::finish_entries() {
+  if (std::ranges::any_of(writing_, &persist_job::must_sync)) {
+    expect(disk_->sync());
+    for (const auto& p : writing_)
+      where_.durable.take({p.seq, p.snap.get(), p.entries, p.hard, p.must_sync});
+    where_.durable.untouched();
+  }
+  const auto last = has(mutant::ack_newest_sequence) ? submitted_ : writing_.back().seq;
+  writing_.clear();
+  acknowledge(last);
+  if (const auto ready = disk_->prepare(); !is_full(ready)) expect(ready);
 }
 
 void driver::settle_disk() { (void)disk_->flush_hint(); }
@@ -155,14 +155,6 @@ void driver::acknowledge(persist_seq seq) {
   durable_ = std::max(durable_, seq);
   core_->persisted(seq);
   release_gated();
-}
-
-void driver::snapshot_is_stored(snapshot s) {
-  snapshot_index_ = s.index;
-  const auto kept = world_.common().kept_entries;
-  const auto first = log_index{s.index.value() - std::min(s.index.value(), kept) + 1};
-  core_->set_snapshot(std::make_shared<const snapshot>(std::move(s)));
-  if (core_->compact(first)) submit(disk_job{.compact = first});
 }
 
 }  // namespace blixard::sim

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "messages/cluster.pb.h"
+#include "runtime/storage/packing.hpp"
 #include "tests/sim/driver.hpp"
 
 namespace blixard::sim {
@@ -94,9 +95,15 @@ void driver::read(const client_request& r) {
   world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), std::move(answer)});
 }
 
-void driver::install(const snapshot& s) {
-  const auto loaded = machine_.load(s.data.bytes());
+void driver::load(const slice& data) {
+  const auto raw = storage::unpack(data);
+  if (!raw) throw failure("snapshot", raw.error().message);
+  const auto loaded = machine_.load(raw->bytes());
   if (!loaded) throw failure("snapshot", loaded.error().message);
+}
+
+void driver::install(const snapshot& s) {
+  load(s.data);
   world_.trace("install", where_.id, s.index.value(), machine_.digest().low);
   world_.checks().applied(where_.id, machine_.applied_index(), machine_.digest());
   skip_next_ = has(mutant::skip_after_install);
@@ -105,13 +112,6 @@ void driver::install(const snapshot& s) {
   run_vms();
   applied_ = std::max(applied_, machine_.applied_index());
   core_->applied(applied_);
-}
-
-void driver::take_snapshot(const conf_state& conf) {
-  const auto view = machine_.view();
-  snapshot s{.index = view.index(), .term = view.term(), .conf = conf};
-  s.data = view.encode({cluster_id{1}, conf});
-  submit(disk_job{.save = std::move(s)});
 }
 
 // ---------------------------------------------------------------- nodes and VMs

@@ -88,6 +88,9 @@ void world::strike(fault f) {
     case fault::reorder:
     case fault::short_reign:
     case fault::split_change:
+    case fault::snapshots:
+    case fault::chunk_loss:
+    case fault::chunk_stop:
       return;  // where messages, disks, clocks, elections and changes are
   }
 }

@@ -13,17 +13,18 @@ struct dial {
 };
 
 constexpr std::array<dial, fault_count> dials{
-    {{"loss", 20'000},         {"duplicate", 20'000},    {"delay", 20'000},
-     {"partition", 15'000},    {"oneway", 15'000},       {"ring", 8'000},
-     {"bridge", 8'000},        {"flapping", 8'000},      {"crash", 8'000},
-     {"torn", 500'000},        {"power_call", 4'000},    {"kill", 8'000},
-     {"power_cut", 3'000},     {"pause", 10'000},        {"slow_disk", 50'000},
-     {"sync_error", 4'000},    {"disk_full", 4'000},     {"rot_log", 5'000},
-     {"rot_snapshot", 5'000},  {"lost_write", 5'000},    {"misdirected", 5'000},
-     {"membership", 20'000},   {"transfer", 15'000},     {"drift", 500'000},
-     {"clock_jump", 10'000},   {"lease_reads", 500'000}, {"ranks", 250'000},
-     {"reorder", 20'000},      {"stall", 10'000},        {"short_reign", 350'000},
-     {"split_change", 300'000}}};
+    {{"loss", 20'000},          {"duplicate", 20'000},    {"delay", 20'000},
+     {"partition", 15'000},     {"oneway", 15'000},       {"ring", 8'000},
+     {"bridge", 8'000},         {"flapping", 8'000},      {"crash", 8'000},
+     {"torn", 500'000},         {"power_call", 4'000},    {"kill", 8'000},
+     {"power_cut", 3'000},      {"pause", 10'000},        {"slow_disk", 50'000},
+     {"sync_error", 4'000},     {"disk_full", 4'000},     {"rot_log", 5'000},
+     {"rot_snapshot", 5'000},   {"lost_write", 5'000},    {"misdirected", 5'000},
+     {"membership", 20'000},    {"transfer", 15'000},     {"drift", 500'000},
+     {"clock_jump", 10'000},    {"lease_reads", 500'000}, {"ranks", 250'000},
+     {"reorder", 20'000},       {"stall", 10'000},        {"short_reign", 350'000},
+     {"split_change", 300'000}, {"snapshots", 600'000},   {"chunk_loss", 50'000},
+     {"chunk_stop", 4'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
     "none",

@@ -50,8 +50,11 @@ enum class fault : std::uint8_t {
   stall,         // a state machine stands still for up to two seconds; the rest of its node goes on
   short_reign,   // who becomes leader is cut off or stopped at once (chance per election)
   split_change,  // the nodes are split right after a change of members (chance per change)
+  snapshots,     // snapshots are taken all the time, the log is short (chance per seed)
+  chunk_loss,    // a chunk of a snapshot is lost
+  chunk_stop,    // who sent a chunk, or got it, stops right then (chance per chunk)
 };
-inline constexpr std::size_t fault_count = 31;
+inline constexpr std::size_t fault_count = 34;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
 /// Bugs planted in the simulation's own driver, in what the product's actors do. Those in the code

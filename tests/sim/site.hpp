@@ -10,6 +10,7 @@
 #include "messages/entry.hpp"
 #include "messages/frame.hpp"
 #include "runtime/raft/core.hpp"
+#include "runtime/raft/transfer.hpp"
 #include "runtime/storage/sim_disk.hpp"
 #include "tests/sim/checker.hpp"
 #include "tests/sim/dice.hpp"
@@ -68,6 +69,7 @@ struct wire {
   frame_kind kind = frame_kind::raft;
   priority cls = priority::normal;
   std::uint64_t key = 0;  // of superseding, see routing::lanes
+  bool bulk = false;      // takes the connection for what is large
   slice body;
 };
 
@@ -96,14 +98,18 @@ struct client_reply {
 struct settings {
   raft::config core;  // id, seed and incarnation are the node's own
   std::uint64_t snapshot_entries = 100;
-  std::uint64_t kept_entries = 20;  // behind a snapshot
+  std::uint64_t snapshot_rate = 0;  // bytes per second to all peers together; 0: no limit
+  raft::transfer_limits transfer;
+  raft::log_limits log;
+  std::uint64_t silent_ns = 0;    // who has not answered for so long may never be back
+  bool packed_snapshots = false;  // as a running node's are, at the price of packing them
   std::size_t segment_bytes = 0;
   mutant driver_bug = mutant::none;
   bool ranks = false;            // of elections, by id
   bool adaptive_window = false;  // the core is shown the time
 };
 
-enum class turn : std::uint8_t { disk, machine };
+enum class turn : std::uint8_t { disk, machine, filer };
 
 /// What a driver needs of the world around it.
 class host {
@@ -115,7 +121,7 @@ class host {
   /// Calls driver::on_turn(what) after a while that the world chooses.
   virtual void wake(node_id id, turn what) = 0;
   /// The lane from one node to another has something to send.
-  virtual void transmit(node_id from, node_id to) = 0;
+  virtual void transmit(node_id from, node_id to, bool bulk) = 0;
   virtual void reply(client_reply r) = 0;
   /// A node became leader.
   virtual void leads(node_id id) = 0;

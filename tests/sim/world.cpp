@@ -52,8 +52,7 @@ void world::settle_parameters() {
   c.max_msg_bytes = dice_.one_in(3) ? (dice_.one_in(2) ? 1 : dice_.between(20, 100)) : 0;
   c.max_committed_bytes = dice_.one_in(4) ? 200 : 0;
   c.max_uncommitted_bytes = dice_.one_in(8) ? 500 : 0;
-  settings_.snapshot_entries = dice_.between(10, 150);
-  settings_.kept_entries = dice_.below(40);
+  settle_snapshots();
   settings_.segment_bytes = dice_.one_in(2) ? 4096 : 32'768;
   settings_.ranks = dice_.chance(dial(fault::ranks));
   if (dice_.chance(dial(fault::lease_reads))) {
@@ -66,6 +65,26 @@ void world::settle_parameters() {
   }
   settings_.adaptive_window = options_.seed % 2 == 0;
   voters_ = options_.nodes != 0 ? options_.nodes : dice_.one_in(3) ? 5 : 3;
+}
+
+// Without the dial as in a quiet node: seldom, and few chunks. With it snapshots are taken all the
+// time, nearly nothing of the log is kept, and each is many chunks, some of which are out at once.
+void world::settle_snapshots() {
+  const bool often = dice_.chance(dial(fault::snapshots));
+  auto& s = settings_;
+  s.snapshot_entries = often ? dice_.between(5, 30) : dice_.between(30, 150);
+  s.packed_snapshots = dice_.one_in(8);
+  s.snapshot_rate = dice_.one_in(3) ? dice_.between(10'000, 100'000) : 0;
+  s.silent_ns = dice_.between(300, 1000) * ms;
+  const auto kept = often ? dice_.below(5) : dice_.below(40);
+  s.log = {.keep = {.always = kept, .most = kept + dice_.below(200)},
+           .most_bytes = dice_.between(1'000, 30'000),
+           .least_bytes = dice_.below(1'000)};
+  s.transfer = {.chunk_bytes = often ? dice_.between(64, 512) : dice_.between(256, 4096),
+                .window_bytes = 0,
+                .repeat_ns = dice_.between(30, 150) * ms,
+                .stalled_ns = dice_.between(600, 2000) * ms};
+  s.transfer.window_bytes = s.transfer.chunk_bytes * dice_.between(1, 8);
 }
 
 // Every first voter starts with the same snapshot: an empty state at index 1.
@@ -178,8 +197,8 @@ void world::schedule_tick(node_id id, std::uint64_t life) {
 }
 
 void world::wake(node_id id, turn what) {
-  std::uint64_t delay = dice_.below(what == turn::disk ? 3 * ms : 500 * us);
-  if (what == turn::disk && !healing_ && dice_.chance(dial(fault::slow_disk)))
+  std::uint64_t delay = dice_.below(what == turn::machine ? 500 * us : 3 * ms);
+  if (what != turn::machine && !healing_ && dice_.chance(dial(fault::slow_disk)))
     delay = dice_.below(100 * ms);
   if (const auto until = members_.at(id).stalled_until; what == turn::machine && now_ < until)
     delay = until - now_;
@@ -188,23 +207,30 @@ void world::wake(node_id id, turn what) {
 
 // ---------------------------------------------------------------- network
 
-void world::transmit(node_id from, node_id to) {
-  if (!pumping_.insert({from, to}).second) return;
-  later(dice_.below(100 * us), [this, from, to] { pump(from, to); });
+void world::transmit(node_id from, node_id to, bool bulk) {
+  if (!pumping_.insert({from, to, bulk}).second) return;
+  later(dice_.below(100 * us), [this, from, to, bulk] { pump(from, to, bulk); });
 }
 
 // A link takes a few frames at a time, the most urgent first.
-void world::pump(node_id from, node_id to) {
-  pumping_.erase({from, to});
+void world::pump(node_id from, node_id to, bool bulk) {
+  pumping_.erase({from, to, bulk});
   auto& m = members_.at(from);
   if (!m.process || now_ < m.paused_until) return;
-  auto& lane = m.process->lane(to);
+  auto& lane = m.process->lane(to, bulk);
   for (int n = 0; n < 4; ++n) {
     auto item = lane.pop();
     if (!item) return;
     deliver(item->value);
   }
-  if (!lane.empty()) transmit(from, to);
+  if (!lane.empty()) transmit(from, to, bulk);
+}
+
+// Sometimes it is the last thing that the sender sent, or the receiver got.
+void world::chunk_arrived(const wire& w) {
+  if (healing_ || !dice_.chance(dial(fault::chunk_stop))) return;
+  auto& m = members_.at(dice_.one_in(2) ? w.from : w.to);
+  if (m.process) stop(m, dice_.one_in(2));
 }
 
 void world::deliver(const wire& w) {
@@ -214,16 +240,24 @@ void world::deliver(const wire& w) {
   std::uint64_t delay = 100 * us + dice_.below(dice_.one_in(8) ? 5 * ms : 500 * us);
   if (!healing_) {
     if (dice_.chance(dial(fault::loss))) return;
+    if (w.bulk && dice_.chance(dial(fault::chunk_loss))) return;
     if (dice_.chance(dial(fault::duplicate))) copies = 2;
     if (dice_.chance(dial(fault::delay)))
       delay = dice_.below(dice_.one_in(4) ? 1000 * ms : 300 * ms);
     if (dice_.chance(dial(fault::reorder))) delay += dice_.below(20 * ms);
+  }
+  // What one connection carries much of stays in order, apart from these faults.
+  if (w.bulk && delay < 6 * ms) {
+    auto& last = bulk_arrival_[{w.from, w.to}];
+    delay = std::max(now_ + delay, last + 1) - now_;
+    last = now_ + delay;
   }
   for (; copies > 0; --copies) {
     // The delayed may arrive after a restart of the receiver: nothing forbids it.
     later(delay, [this, w] {
       auto& m = members_.at(w.to);
       guarded(m, m.life, [w](driver& d) { d.receive(w); });
+      if (w.bulk) chunk_arrived(w);
     });
     delay += dice_.below(50 * ms);
   }
@@ -301,6 +335,8 @@ void world::trace(const char* what, node_id id, std::uint64_t a, std::uint64_t b
   const std::string_view name{what};
   if (name == "install") ++counts_.installs;
   if (name == "down") ++counts_.downs;
+  if (name == "snapshot_to") ++counts_.transfers;
+  if (name == "goes_on") ++counts_.resumed;
 }
 
 driver* world::leader() {

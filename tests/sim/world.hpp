@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/sim/clients.hpp"
@@ -34,6 +35,8 @@ struct outcome {
   std::uint64_t elections = 0;
   std::uint64_t crashes = 0;
   std::uint64_t installs = 0;
+  std::uint64_t transfers = 0;  // of snapshots, begun
+  std::uint64_t resumed = 0;    // of them, that went on behind a gap or a restart
   std::uint64_t vm_starts = 0;
   std::uint64_t downs = 0;  // nodes declared down
   std::uint64_t members_changed = 0;
@@ -51,7 +54,7 @@ class world final : public host {
   dice& chance() noexcept override { return dice_; }
   checker& checks() noexcept override { return checker_; }
   void wake(node_id id, turn what) override;
-  void transmit(node_id from, node_id to) override;
+  void transmit(node_id from, node_id to, bool bulk) override;
   void reply(client_reply r) override;
   void leads(node_id id) override;
   void vm_starts(const site& where, std::uint64_t vm) override;
@@ -85,6 +88,7 @@ class world final : public host {
   // world.cpp
   [[nodiscard]] ppm dial(fault f) const noexcept { return dials_[static_cast<std::size_t>(f)]; }
   void settle_parameters();
+  void settle_snapshots();
   void found_cluster();
   void step();
   void later(std::uint64_t delay, std::function<void()> what);
@@ -94,7 +98,8 @@ class world final : public host {
   void schedule_tick(node_id id, std::uint64_t life);
   [[nodiscard]] std::uint64_t draw_rate();
   void start(node_id id);
-  void pump(node_id from, node_id to);
+  void pump(node_id from, node_id to, bool bulk);
+  void chunk_arrived(const wire& w);
   void deliver(const wire& w);
   void run_client(std::uint32_t client);
   [[nodiscard]] driver* leader();
@@ -157,7 +162,8 @@ class world final : public host {
   flapping_link flapping_;
   std::uint64_t jumped_at_ = 0;
   std::uint64_t cut_until_ = 0;
-  std::set<std::pair<node_id, node_id>> pumping_;
+  std::set<std::tuple<node_id, node_id, bool>> pumping_;
+  std::map<std::pair<node_id, node_id>, std::uint64_t> bulk_arrival_;  // of the last one
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
   bool drifts_ = false;
