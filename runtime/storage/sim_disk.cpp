@@ -478,6 +478,14 @@ void sim_disk::crash() {
   state_->restart_from_durable();
 }
 
+void sim_disk::replace() {
+  state_->names.clear();
+  state_->durable_names.clear();
+  state_->name_queue.clear();
+  state_->dirs.clear();
+  state_->restart_from_durable();
+}
+
 void sim_disk::kill_process() {
   CHECK(has_power());
   state_->power_lost_in = 0;

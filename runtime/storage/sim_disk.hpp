@@ -74,6 +74,8 @@ class sim_disk final : public file_system {
   void crash_keeping_first(std::size_t n);
   /// Power cut: every unsynced sector survives or not by the seed; name changes keep a prefix.
   void crash();
+  /// Another, empty disk in the place of this one, without power as after a crash: nothing is left.
+  void replace();
   /// The process dies, the machine does not: nothing is lost, open files and locks are dead.
   void kill_process();
 

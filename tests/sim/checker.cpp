@@ -30,13 +30,25 @@ log_index durable_log::last() const noexcept {
   return snap;
 }
 
+void durable_log::disk_lost() {
+  lost.resize(std::max(lost.size(), terms.size()));
+  for (std::size_t i = 0; i < terms.size(); ++i)
+    if (terms[i]) lost[i] = terms[i];
+  lost_snap = std::max(lost_snap, snap);
+  terms.clear();
+  snap = {};
+  hard = {};
+  untouched();
+}
+
 bool durable_log::has(log_index index, term t) const noexcept {
   if (index <= snap) return true;
   return index.value() < terms.size() && terms[index.value()] == t;
 }
 
 bool durable_log::had(log_index index, term t) const noexcept {
-  return has(index, t) || (index.value() < lost.size() && lost[index.value()] == t);
+  return has(index, t) || index <= lost_snap ||
+         (index.value() < lost.size() && lost[index.value()] == t);
 }
 
 // The order on disk and what a snapshot does to the log: RAFTLAB rule R3.
@@ -88,23 +100,29 @@ void checker::recovered(node_id id, const storage::recovery& found, const durabl
 
 // ---------------------------------------------------------------- logs
 
+std::uint64_t checker::content_of(node_id id, const entry& e) const {
+  return witnesses_.contains(id) ? 0 : hash_of(e);
+}
+
 void checker::entry_written(const raft::core& core, const entry& e) {
   const auto before = e.index.prev();
-  const known_entry now{hash_of(e),
+  const known_entry now{content_of(core.id(), e),
                         core.log().knows_term(before) ? core.log().term_at(before) : term{}};
   const auto [it, is_new] = entries_.try_emplace({e.index, e.term}, now);
   if (is_new) return;
-  if (it->second.hash != now.hash)
+  if (it->second.hash == 0) it->second.hash = now.hash;
+  if (now.hash != 0 && it->second.hash != now.hash)
     fail("log matching", core.id(), "two entries with " + at(e.index, e.term));
   if (it->second.before && now.before && it->second.before != now.before)
     fail("log matching", core.id(), "different histories below " + at(e.index, e.term));
 }
 
 void checker::committed(const raft::core& core, const entry& e) {
-  const known_commit now{e.term, hash_of(e), core.current_term()};
+  const known_commit now{e.term, content_of(core.id(), e), core.current_term()};
   const auto [it, is_new] = committed_.try_emplace(e.index, now);
   if (is_new) return;
-  if (it->second.entry_term != e.term || it->second.hash != now.hash)
+  if (it->second.hash == 0) it->second.hash = now.hash;
+  if (it->second.entry_term != e.term || (now.hash != 0 && it->second.hash != now.hash))
     fail("state machine safety", core.id(),
          at(e.index, e.term) + " where another node applied one of term " +
              to_string(it->second.entry_term));
@@ -129,6 +147,21 @@ void checker::check_durable(const raft::core& leader, log_index index) const {
   };
   check(leader.configuration().voters);
   check(leader.configuration().outgoing);
+  if (!leader.configuration().witnesses.empty()) check_data(leader, index);
+}
+
+// A quorum may hold an entry's place alone: then somebody who can lead must have its data.
+void checker::check_data(const raft::core& leader, log_index index) const {
+  const auto& conf = leader.configuration();
+  const auto has_it = [&](node_id id) {
+    const auto* d = durable_(id);
+    return !conf.is_witness(id) && d != nullptr && d->had(index, leader.log().term_at(index));
+  };
+  const bool enough = has_it(leader.id()) && std::ranges::any_of(conf.voters, has_it) &&
+                      (conf.outgoing.empty() || std::ranges::any_of(conf.outgoing, has_it));
+  if (!enough)
+    fail("data on a disk that can lead", leader.id(),
+         at(index, leader.log().term_at(index)) + " is committed");
 }
 
 void checker::read_confirmed(node_id id, log_index index, log_index needed) const {
@@ -139,6 +172,11 @@ void checker::read_confirmed(node_id id, log_index index, log_index needed) cons
 }
 
 // ---------------------------------------------------------------- leaders
+
+void checker::disk_lost(node_id id) {
+  released_term_.erase(id);
+  std::erase_if(votes_, [id](const auto& v) { return v.first.first == id; });
+}
 
 void checker::check_complete(const raft::core& leader) const {
   for (auto it = committed_.rbegin(); it != committed_.rend(); ++it) {

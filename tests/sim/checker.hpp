@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -22,11 +23,14 @@ struct durable_log {
   log_index snap;           // everything up to here is in a snapshot
   std::vector<term> terms;  // by index; 0: not there
   std::vector<term> lost;   // what it was before the disk was damaged: acknowledged all the same
+  log_index lost_snap;
   /// Writes that were not synced may have replaced what is in `terms`: entries from here on, and
   /// everything, if this snapshot of a peer is in place.
   log_index touched{UINT64_MAX};
   log_index replaced_by{UINT64_MAX};
 
+  /// The disk was lost, everything on it with it.
+  void disk_lost();
   [[nodiscard]] log_index last() const noexcept;
   [[nodiscard]] bool has(log_index index, term t) const noexcept;
   [[nodiscard]] bool had(log_index index, term t) const noexcept;
@@ -70,17 +74,21 @@ class checker {
   [[nodiscard]] bool is_committed(log_index index, term t) const;
   /// A process begins: what follows is another core.
   void started(node_id id) { seen_.erase(id); }
+  /// It keeps terms, not data.
+  void is_witness(node_id id) { witnesses_.insert(id); }
+  /// Its disk was lost: what it promised, it does not know any more, and nobody may rely on it.
+  void disk_lost(node_id id);
   /// Commits by leaders so far.
   [[nodiscard]] std::uint64_t commits() const noexcept { return commits_; }
 
  private:
   struct known_entry {
-    std::uint64_t hash = 0;
+    std::uint64_t hash = 0;  // 0: only witnesses had it so far
     term before;
   };
   struct known_commit {
     term entry_term;
-    std::uint64_t hash = 0;
+    std::uint64_t hash = 0;  // as above
     term committed_in;  // the term of the node that was first seen to commit it: an upper bound
   };
   struct led_log {
@@ -94,10 +102,13 @@ class checker {
     log_index commit;
   };
 
+  /// Of what this node has: a witness knows places, not data.
+  [[nodiscard]] std::uint64_t content_of(node_id id, const entry& e) const;
   void check_monotone(const raft::core& core);
   void check_leader(const raft::core& leader);
   void check_complete(const raft::core& leader) const;
   void check_durable(const raft::core& leader, log_index index) const;
+  void check_data(const raft::core& leader, log_index index) const;
 
   durable_of durable_;
   std::map<node_id, seen_core> seen_;
@@ -110,6 +121,7 @@ class checker {
   std::map<std::pair<node_id, term>, node_id> votes_;
   std::map<node_id, term> released_term_;
   std::map<log_index, state::hash128> digests_;
+  std::set<node_id> witnesses_;
 };
 
 /// FNV-1a over an entry's kind and bytes.

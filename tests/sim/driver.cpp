@@ -198,6 +198,23 @@ void driver::change_membership(const raft::conf_change& change) {
   flush();
 }
 
+// As raft_driver::join().
+void driver::admit(const client_request& from, node_id id, bool witness) {
+  const auto& conf = core_->configuration();
+  const bool member = conf.contains(id);
+  const bool other_kind = conf.is_witness(id) != witness && (member || conf.is_witness(id));
+  if (!core_->is_leader() || other_kind) return refuse(from);
+  const auto fresh = witness ? raft::conf_op::witness : raft::conf_op::learner;
+  raft::conf_change change;
+  change.changes.push_back({member ? raft::conf_op::update : fresh, id});
+  change.context = address_of(id);
+  const auto index = core_->propose_conf(change);
+  if (!index) return refuse(from);
+  last_conf_proposed_ = *index;
+  await({*index, core_->current_term(), from});
+  flush();
+}
+
 void driver::transfer(node_id target) {
   (void)core_->transfer(target);
   flush();
@@ -223,6 +240,7 @@ void driver::promote_learners() {
   if (!core_->is_leader() || core_->configuration().learners.empty()) return;
   for (const auto& p : core_->status().peers) {
     if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
+    if (p.recovering) continue;
     if (p.match.value() + 10 < core_->commit().value()) continue;
     if (last_conf_proposed_ > applied_) return;  // one change at a time
     change_membership({.changes = {{raft::conf_op::voter, p.id}}});
@@ -276,6 +294,8 @@ void driver::hand_out(raft::output& out) {
   finish_reads(out);
   if (out.conf) {
     const bool member = out.conf->contains(core_->id());
+    if (member && out.conf->is_witness(core_->id()) != where_.witness)
+      throw failure("membership", "node " + to_string(where_.id) + " is not what it started as");
     removed_ = was_member_ && !member;
     was_member_ = was_member_ || member;
   }

@@ -39,6 +39,8 @@ class driver {
   void on_turn(turn what);
   /// The nemesis, as an administrator.
   void change_membership(const raft::conf_change& change);
+  /// A node that has an empty disk wants a place; answered when it has one.
+  void admit(const client_request& from, node_id id, bool witness);
   void transfer(node_id target);
   /// A read that nobody waits for: only whether it is confirmed rightly counts.
   void probe_read();
@@ -131,6 +133,7 @@ class driver {
 
   // driver_disk.cpp
   void recover();
+  void first_start(storage::recovery& found);
   void start_disk();
   void write_batches();
   void finish_disk();
@@ -237,6 +240,9 @@ class driver {
 
 /// As one buffer.
 [[nodiscard]] slice joined(const std::vector<slice>& pieces);
+
+/// What the state machine learns with a change of members.
+[[nodiscard]] slice address_of(node_id id);
 
 /// The same command without its operation id: a retry of it is another command.
 [[nodiscard]] slice without_session(const slice& command);

@@ -27,6 +27,7 @@ void driver::recover() {
   expect(opened);
   disk_ = std::move(opened->disk);
   auto& found = opened->found;
+  if (found.owner.cluster == cluster_id{}) first_start(found);
   world_.checks().recovered(where_.id, found, where_.durable, where_.spoiled);
   if (found.corrupt) expect(disk_->accept_damage());
   const bool is_whole = !found.corrupt && !found.repair_to;
@@ -76,6 +77,18 @@ void driver::recover() {
   was_member_ = core_->configuration().contains(where_.id);
 }
 
+// As apps/node_disk.cpp: of an id that was a member's nobody knows what its disk had promised.
+void driver::first_start(storage::recovery& found) {
+  const auto ticket = std::exchange(where_.ticket, std::nullopt);
+  if (!ticket) throw not_admitted{};
+  if (ticket->was_member && !has(mutant::empty_disk_votes)) {
+    expect(disk_->start_over(ticket->term));
+    found.hard.term = ticket->term;
+    found.repair_to = log_index{1};
+  }
+  expect(disk_->set_cluster(cluster_id{1}));
+}
+
 void driver::submit(disk_job job) {
   jobs_.push_back(std::move(job));
   start_disk();
@@ -99,7 +112,10 @@ void driver::start_disk() {
   if (job.keep) keep(*job.keep);
   if (job.compact) expect(disk_->compact(job.compact));
   if (job.repaired)
-    if (const auto done = disk_->repaired(); !is_full(done)) expect(done);
+    if (const auto done = disk_->repaired(); !is_full(done)) {
+      expect(done);
+      where_.lost = false;
+    }
 }
 
 // Without it a restart gets the whole snapshot anew: no reason to stop.

@@ -57,8 +57,14 @@ void driver::receive_chunk(raft::decoded_message& d) {
                                        taken.offset,
                                        std::move(taken.fresh)}});
   if (!taken.whole) return;
-  d.msg.snapshot = std::make_shared<const snapshot>(
-      snapshot{meta.index, meta.term, meta.conf, std::move(*taken.whole)});
+  auto data = std::move(*taken.whole);
+  if (data.empty() && where_.witness) {
+    state::machine nothing;
+    nothing.stand_at(meta.index, meta.term);
+    data = nothing.view().encode({cluster_id{1}, meta.conf});
+  }
+  d.msg.snapshot =
+      std::make_shared<const snapshot>(snapshot{meta.index, meta.term, meta.conf, std::move(data)});
   (void)core_->step(std::move(d.msg));
 }
 

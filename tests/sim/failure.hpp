@@ -21,4 +21,7 @@ struct process_ended {
   std::string why;
 };
 
+/// An empty disk: the cluster must be asked first.
+struct not_admitted {};
+
 }  // namespace blixard::sim

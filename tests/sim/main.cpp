@@ -164,7 +164,8 @@ int main(int argc, char** argv) {
     if (!a.quiet || r.failed)
       std::printf(
           "seed %llu hash %016llx ms %llu events %llu answered %llu commits %llu elections %llu "
-          "crashes %llu installs %llu transfers %llu resumed %llu members %llu downs %llu vms %llu "
+          "crashes %llu installs %llu transfers %llu resumed %llu members %llu lost %llu downs "
+          "%llu vms %llu "
           "undecided %llu\n",
           static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(r.hash),
           static_cast<unsigned long long>(r.virtual_ms), static_cast<unsigned long long>(r.events),
@@ -173,7 +174,8 @@ int main(int argc, char** argv) {
           static_cast<unsigned long long>(r.installs), static_cast<unsigned long long>(r.transfers),
           static_cast<unsigned long long>(r.resumed),
           static_cast<unsigned long long>(r.members_changed),
-          static_cast<unsigned long long>(r.downs), static_cast<unsigned long long>(r.vm_starts),
+          static_cast<unsigned long long>(r.disks_lost), static_cast<unsigned long long>(r.downs),
+          static_cast<unsigned long long>(r.vm_starts),
           static_cast<unsigned long long>(r.undecided));
     std::fflush(stdout);
     if (!r.failed) continue;

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "messages/cluster.pb.h"
 #include "tests/sim/world.hpp"
 
 namespace blixard::sim {
@@ -10,12 +9,13 @@ namespace blixard::sim {
 void world::nemesis() {
   if (healing_) return;
   if (now_ >= cut_until_) cuts_.clear();
-  constexpr std::array rounds{
-      fault::partition, fault::oneway,       fault::ring,       fault::bridge,
-      fault::flapping,  fault::crash,        fault::power_call, fault::kill,
-      fault::power_cut, fault::pause,        fault::sync_error, fault::disk_full,
-      fault::rot_log,   fault::rot_snapshot, fault::lost_write, fault::misdirected,
-      fault::transfer,  fault::membership,   fault::clock_jump, fault::stall};
+  constexpr std::array rounds{fault::partition,   fault::oneway,       fault::ring,
+                              fault::bridge,      fault::flapping,     fault::crash,
+                              fault::power_call,  fault::kill,         fault::power_cut,
+                              fault::pause,       fault::sync_error,   fault::disk_full,
+                              fault::rot_log,     fault::rot_snapshot, fault::lost_write,
+                              fault::misdirected, fault::transfer,     fault::membership,
+                              fault::clock_jump,  fault::stall,        fault::lost_disk};
   for (const auto f : rounds)
     if (dice_.chance(dial(f))) strike(f);
   for (auto& [id, m] : members_)
@@ -71,6 +71,8 @@ void world::strike(fault f) {
       return;
     case fault::pause:
       return pause(*m);
+    case fault::lost_disk:
+      return lose_disk();
     case fault::stall:
       return stall(*m);
     case fault::transfer:
@@ -91,6 +93,7 @@ void world::strike(fault f) {
     case fault::snapshots:
     case fault::chunk_loss:
     case fault::chunk_stop:
+    case fault::witnesses:
       return;  // where messages, disks, clocks, elections and changes are
   }
 }
@@ -136,14 +139,20 @@ void world::end_process(member& m) {
   stop(m, !m.where.disk.has_power());
 }
 
-// Until the next restart has dealt with it, this is the only disk that may be wrong.
-void world::spoil(member& m, fault how) {
-  const bool other = std::ranges::any_of(members_, [&](const auto& each) {
+bool world::is_other_damaged(const member& m) const {
+  return std::ranges::any_of(members_, [&](const auto& each) {
     const auto& [id, o] = each;
     return id != m.where.id &&
-           (o.where.spoiled || (o.process && o.process->core().status().recovering));
+           (o.where.spoiled || o.where.lost || (o.process && o.process->core().recovering()));
   });
-  if (other) return;
+}
+
+// With witnesses the leader's disk can be the only one that has the data of what is committed.
+bool world::may_be_damaged(const member& m) const { return !witnesses_ || m.where.witness; }
+
+// Until the next restart has dealt with it, this is the only disk that may be wrong.
+void world::spoil(member& m, fault how) {
+  if (is_other_damaged(m) || !may_be_damaged(m)) return;
   auto& disk = m.where.disk;
   if (how == fault::rot_log && !disk.rot("/data/wal")) return;
   if (how == fault::rot_snapshot && !disk.rot("/data/snap")) return;
@@ -289,8 +298,10 @@ void world::change_membership() {
   ++counts_.members_changed;
   if (dice_.one_in(4)) return replace_members(from, conf.voters);
   if (size < 7 && (size <= 3 || dice_.one_in(2))) {
-    const auto id = new_member();
-    return ask_change(from, {.changes = {{raft::conf_op::learner, id}}});
+    const bool witness = witnesses_ && dice_.one_in(3) && count_witnesses(conf.voters) < size / 2;
+    const auto id = new_member(witness);
+    return ask_change(
+        from, {.changes = {{witness ? raft::conf_op::witness : raft::conf_op::learner, id}}});
   }
   if (conf.voters.size() <= 3) return;
   const auto victim = conf.voters[dice_.below(conf.voters.size())];
@@ -298,39 +309,45 @@ void world::change_membership() {
   ask_change(from, {.changes = {{raft::conf_op::remove, victim}}});
 }
 
-// One voter, or two, by as many new nodes, in one step.
+std::size_t world::count_witnesses(const std::vector<node_id>& ids) const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(ids, [&](node_id id) { return members_.at(id).where.witness; }));
+}
+
+// One voter, or two, by as many new nodes of the same kind, in one step.
 void world::replace_members(node_id lead, const std::vector<node_id>& voters) {
   auto left = voters;
   std::vector<raft::conf_change::single> changes;
   for (auto n = dice_.between(1, 2); n > 0 && left.size() > 1; --n) {
     const auto at = left.begin() + static_cast<std::ptrdiff_t>(dice_.below(left.size()));
+    const bool witness = members_.at(*at).where.witness;
     changes.push_back({raft::conf_op::remove, *at});
-    changes.push_back({raft::conf_op::voter, new_member()});
+    changes.push_back(
+        {witness ? raft::conf_op::witness : raft::conf_op::voter, new_member(witness)});
     left.erase(at);
   }
   trace("replace", lead, changes.size(), 0);
   ask_change(lead, {.changes = std::move(changes)});
 }
 
-node_id world::new_member() {
+// It starts at once, with an empty disk that never held anything.
+node_id world::new_member(bool witness) {
   const node_id id{next_id_++};
   auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
   m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
   if (drifts_) m.where.clock.rate_ppm = draw_rate();
+  m.where.witness = witness;
+  if (witness) checker_.is_witness(id);
+  m.where.ticket = admission{};
   start(id);
-  trace("new", id, 0, 0);
+  trace("new", id, witness ? 1 : 0, 0);
   return id;
 }
 
 // The state machine learns the address of the last of the new ones.
 void world::ask_change(node_id lead, raft::conf_change change) {
   const auto newest = change.changes.back();
-  if (newest.op != raft::conf_op::remove) {
-    pb::NodeAddress address;
-    address.set_node(newest.node.value());
-    address.set_address("10.0.0." + to_string(newest.node) + ":7000");
-    change.context = slice::copy_of(address.SerializeAsString());
-  }
+  if (newest.op != raft::conf_op::remove) change.context = address_of(newest.node);
   at_once(lead, [c = std::move(change)](driver& d) { d.change_membership(c); });
   if (dice_.chance(dial(fault::split_change)))
     later(dice_.below(30 * ms), [this] { healing_ ? void() : split(); });

@@ -52,9 +52,11 @@ enum class fault : std::uint8_t {
   split_change,  // the nodes are split right after a change of members (chance per change)
   snapshots,     // snapshots are taken all the time, the log is short (chance per seed)
   chunk_loss,    // a chunk of a snapshot is lost
+  lost_disk,     // a machine comes back with an empty disk
+  witnesses,     // some voters have no data (chance per seed)
   chunk_stop,    // who sent a chunk, or got it, stops right then (chance per chunk)
 };
-inline constexpr std::size_t fault_count = 34;
+inline constexpr std::size_t fault_count = 36;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
 /// Bugs planted in the simulation's own driver, in what the product's actors do. Those in the code
@@ -75,8 +77,9 @@ enum class mutant : std::uint8_t {
   lease_without_margin,    // the leader waits for a lease only as long as it lasts
   lease_without_quorum,    // leases are granted without asking a quorum
   lease_from_arrival,      // a node's lease counts from when the grant arrived
+  empty_disk_votes,        // a member that comes back with an empty disk votes at once
 };
-inline constexpr std::size_t mutant_count = 15;
+inline constexpr std::size_t mutant_count = 16;
 /// The names of all bugs that this program can plant.
 [[nodiscard]] std::vector<std::string_view> plantable();
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "messages/entry.hpp"
@@ -42,6 +43,12 @@ struct local_clock {
   }
 };
 
+/// What a node was told that asked to join with an empty disk.
+struct admission {
+  bool was_member = false;  // its id was one when it asked first
+  blixard::term term;       // of the entry that admits it
+};
+
 struct site {
   explicit site(node_id who, std::uint64_t seed) : id(who), disk(seed) {}
 
@@ -60,6 +67,9 @@ struct site {
   std::uint64_t starts = 0;         // of the process
   /// What this disk holds may not be what was written to it. Until a loss of power has shown it.
   bool spoiled = false;
+  bool lost = false;                // it came back empty, and has not yet again what it had
+  bool witness = false;             // what it is started as
+  std::optional<admission> ticket;  // for its next start
 };
 
 /// A frame between two nodes.
@@ -72,6 +82,9 @@ struct wire {
   bool bulk = false;      // takes the connection for what is large
   slice body;
 };
+
+/// Not one of the clients: a node that asks to be admitted.
+inline constexpr std::uint32_t admission_client = UINT32_MAX;
 
 struct client_request {
   std::uint32_t client = 0;
@@ -92,6 +105,7 @@ struct client_reply {
   reply_kind kind = reply_kind::unknown;
   node_id leader;  // a hint; 0: none
   std::shared_ptr<const pb::Answer> answer;
+  bool is_member = false;  // the node that asks whether it is
 };
 
 /// Parameters of all nodes of one run.

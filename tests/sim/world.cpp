@@ -94,12 +94,19 @@ void world::found_cluster() {
   snapshot first{.index = log_index{1}, .term = term{1}};
   for (std::uint64_t id = 1; id <= voters_; ++id) first.conf.voters.emplace_back(id);
   first.data = empty.view().encode({cluster_id{1}, first.conf});
+  witnesses_ = dice_.chance(dial(fault::witnesses));
+  // The last ones: a minority, so that somebody with data is in every majority, or nearly so.
+  const auto without_data = !witnesses_ ? 0 : dice_.between(1, voters_ / 2);
+  for (auto id = voters_ - without_data + 1; id <= voters_; ++id)
+    first.conf.witnesses.emplace_back(id);
   const hard_state hard{term{1}, {}, log_index{1}};
   drifts_ = dice_.chance(dial(fault::drift));
   for (std::uint64_t id = 1; id <= voters_; ++id) {
     auto& m = members_.try_emplace(node_id{id}, node_id{id}, dice_.next()).first->second;
     m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
     if (drifts_) m.where.clock.rate_ppm = draw_rate();
+    m.where.witness = first.conf.is_witness(node_id{id});
+    if (m.where.witness) checker_.is_witness(node_id{id});
     auto opened = storage::store::open(
         m.where.disk, "/data",
         {.owner = {node_id{id}, cluster_id{1}}, .segment_bytes = settings_.segment_bytes});
@@ -134,9 +141,12 @@ void world::start(node_id id) {
     m.process = std::make_unique<driver>(m.where, *this);
   } catch (const process_ended&) {
     return end_process(m);
+  } catch (const not_admitted&) {
+    m.where.disk.kill_process();
+    return begin_to_join(m);
   }
   // A loss of power has shown what the disk did.
-  if (!m.process->core().status().recovering) m.where.spoiled = false;
+  if (!m.process->core().status().recovering) m.where.spoiled = m.where.lost = false;
   trace("start", id, m.process->core().current_term().value(),
         m.process->core().log().last().value());
   schedule_tick(id, m.life);
@@ -281,6 +291,7 @@ void world::run_client(std::uint32_t client) {
 void world::reply(client_reply r) {
   if (!healing_ && dice_.chance(dial(fault::loss))) return;
   later(50 * us + dice_.below(300 * us), [this, r = std::move(r)] {
+    if (r.client == admission_client) return admission_answered(r);
     trace("reply", r.leader, r.client, r.attempt * 4 + static_cast<std::uint64_t>(r.kind));
     if (!clients_->on_reply(r, now_)) return;
     const auto think = 5 * ms + dice_.below(10 * ms);

@@ -40,6 +40,7 @@ struct outcome {
   std::uint64_t vm_starts = 0;
   std::uint64_t downs = 0;  // nodes declared down
   std::uint64_t members_changed = 0;
+  std::uint64_t disks_lost = 0;
   std::uint64_t undecided = 0;  // keys whose history was too hard to search
 };
 
@@ -70,7 +71,7 @@ class world final : public host {
     std::uint64_t stalled_until = 0;          // its state machine
     log_index falls_behind{UINT64_MAX};       // as a leader that commits more than this
     std::vector<std::function<void()>> held;  // what arrived while it was paused
-    bool asked_out = false;                   // a removal was proposed
+    std::optional<bool> was_member;           // what it heard when it asked to join
   };
   struct event {
     std::uint64_t time = 0;
@@ -116,6 +117,8 @@ class world final : public host {
   void flap();
   void fill_disk(member& m);
   void spoil(member& m, fault how);
+  [[nodiscard]] bool is_other_damaged(const member& m) const;
+  [[nodiscard]] bool may_be_damaged(const member& m) const;
   void jump_clock(member& m);
   void cut_one_way();
   void isolate(node_id id);
@@ -125,11 +128,18 @@ class world final : public host {
   void pause(member& m);
   void change_membership();
   void hand_over();
+  [[nodiscard]] std::size_t count_witnesses(const std::vector<node_id>& ids) const;
   void replace_members(node_id lead, const std::vector<node_id>& voters);
-  node_id new_member();
+  node_id new_member(bool witness);
   void ask_change(node_id lead, raft::conf_change change);
   [[nodiscard]] member* anybody_up();
   [[nodiscard]] bool is_cut(node_id from, node_id to) const;
+
+  // admission.cpp
+  void begin_to_join(member& m);
+  void ask_to_join(member& m, std::uint64_t life);
+  void admission_answered(const client_reply& r);
+  void lose_disk();
 
   // ending.cpp
   void end();
@@ -167,6 +177,7 @@ class world final : public host {
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
   bool drifts_ = false;
+  bool witnesses_ = false;
 
   std::uint64_t hash_ = 0xCBF29CE484222325ULL;
   std::vector<record> recent_;  // a ring

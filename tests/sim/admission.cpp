@@ -1,0 +1,72 @@
+// Whoever starts with an empty disk asks the cluster to be admitted, as apps/node_disk.cpp does:
+// first whether its id is a member's already, and only once; then for its place, until it gets an
+// answer. Questions and answers get lost as those of clients do.
+#include "messages/cluster.pb.h"
+#include "tests/sim/world.hpp"
+
+namespace blixard::sim {
+namespace {
+constexpr std::uint64_t ask_every_ns = 200 * ms;
+}
+
+void world::begin_to_join(member& m) {
+  m.was_member.reset();
+  ask_to_join(m, m.life);
+}
+
+void world::ask_to_join(member& m, std::uint64_t life) {
+  if (m.life != life || m.process) return;
+  later(ask_every_ns, [this, &m, life] { ask_to_join(m, life); });
+  const auto* lead = leader();
+  if (lead == nullptr) return;
+  const auto id = m.where.id;
+  const auto to = lead->core().id();
+  if (is_cut(id, to) || (!healing_ && dice_.chance(dial(fault::loss)))) return;
+  const client_request r{.client = admission_client,
+                         .attempt = id.value() << 32 | life,
+                         .read = !m.was_member,
+                         .body = {}};
+  trace("asks_to_join", id, r.read ? 0 : 1, to.value());
+  on_node(to, dice_.below(300 * us), [r, id, witness = m.where.witness](driver& d) {
+    r.read ? d.request(r) : d.admit(r, id, witness);
+  });
+}
+
+void world::admission_answered(const client_reply& r) {
+  auto& m = members_.at(node_id{r.attempt >> 32});
+  if (m.life != (r.attempt & UINT32_MAX) || m.process) return;
+  if (r.kind != reply_kind::answered) return;  // it asks again
+  if (r.answer == nullptr) {                   // to the first question, maybe asked twice
+    m.was_member = m.was_member.value_or(r.is_member);
+    return;
+  }
+  m.where.ticket = admission{*m.was_member, term{r.answer->term()}};
+  trace("admitted", m.where.id, *m.was_member ? 1 : 0, r.answer->term());
+  start(m.where.id);
+}
+
+// A machine comes back with an empty disk. One disk at a time, as with damage; in clusters with
+// witnesses only theirs, since what a leader and a witness have committed is on one disk with data.
+void world::lose_disk() {
+  std::vector<member*> all;
+  for (auto& [id, m] : members_)
+    if (!is_other_damaged(m) && may_be_damaged(m)) all.push_back(&m);
+  if (all.empty()) return;
+  auto& m = *all[dice_.below(all.size())];
+  const auto* lead = leader();
+  if (lead != nullptr && !lead->core().configuration().contains(m.where.id) && !dice_.one_in(3))
+    return;  // who was removed comes back now and then
+  const auto id = m.where.id;
+  if (m.process) stop(m, true);
+  m.where.disk.replace();
+  m.where.durable.disk_lost();
+  checker_.disk_lost(id);
+  m.where.lost = true;
+  ++counts_.disks_lost;
+  trace("disk_lost", id, 0, 0);
+  later(dice_.below(500 * ms), [this, &m, id, life = m.life] {
+    if (m.life == life && !m.process) start(id);
+  });
+}
+
+}  // namespace blixard::sim
