@@ -217,7 +217,7 @@ void write_body(const message& m, const contexts& known, json& out) {
     case message_type::vote_resp:
     case message_type::prevote_resp:
       out["reject"] = m.reject;
-      if (m.reject) out["x"] = to_string(m.log_term) + ":" + to_string(m.commit);
+      out["x"] = to_string(m.log_term) + ":" + to_string(m.commit);
       return;
     case message_type::append:
       out["prev"] = position(m.log_term, m.log_index);
@@ -383,7 +383,6 @@ void read_append_response(const json& from, message& m) {
 
 void read_vote_response(const json& from, message& m) {
   m.reject = flag(from, "reject");
-  if (!m.reject) return;
   const auto [t, commit] = read_pair(string(from, "x"));
   m.log_term = term{t};
   m.commit = log_index{commit};

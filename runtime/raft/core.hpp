@@ -197,7 +197,6 @@ class core {
   void record_vote(node_id from, bool granted);
   void on_vote_request(const message& m);
   void on_vote_response(const message& m);
-  void refuse_vote(message_type type, node_id to);
   void learn_commit(const message& m);
   void on_timeout_now();
   void enter_term(blixard::term t);

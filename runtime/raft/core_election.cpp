@@ -143,30 +143,24 @@ void core::on_vote_request(const message& m) {
     if (vote_ != m.from) gate_.vote_changed();
     vote_ = m.from;
   }
-  const message_type type = pre ? message_type::prevote_resp : message_type::vote_resp;
-  if (!grant) {
-    refuse_vote(type, m.from);
-    return;
-  }
-  message& r = send(type, m.from);
+  message& r = send(pre ? message_type::prevote_resp : message_type::vote_resp, m.from);
+  r.commit = commit_;
+  r.log_term = log_.term_at(commit_);
+  r.reject = !grant;
+  if (!grant) return;
   r.term = m.term;
   if (!pre && !planted(bug::vote_not_gated)) r.after = gate_.for_vote();
 }
 
-void core::refuse_vote(message_type type, node_id to) {
-  message& r = send(type, to);
-  r.reject = true;
-  r.commit = commit_;
-  r.log_term = log_.term_at(commit_);
-}
-
-// Whoever refuses a vote says what it knows to be committed. Without this, a voter could be left
-// alone with a committed change of the configuration that it cannot know to be committed: those who
-// know are no voters any more, so they do not campaign, and their logs are longer, so they do not
-// vote for it. That an entry is committed is true in any term.
+// Whoever is asked for a vote says what it knows to be committed. Without this, a voter could be
+// left alone with a committed change of the configuration that it cannot know to be committed:
+// those who know are no voters any more, so they do not campaign, and their logs are longer, so
+// they do not vote for it. Or they do vote for it, since its log is longer than theirs, and that is
+// no majority of the configuration that it believes in. That an entry is committed is true in any
+// term.
 void core::learn_commit(const message& m) {
   const bool vote = m.type == message_type::vote_resp || m.type == message_type::prevote_resp;
-  if (!vote || !m.reject || is_leader() || m.commit <= commit_) return;
+  if (!vote || is_leader() || m.commit <= commit_) return;
   if (!log_.matches(m.commit, m.log_term)) return;
   commit_to(m.commit);
   // The campaign was for votes of a configuration that may be over.

@@ -65,13 +65,13 @@ struct message {
   /// propose, read_index, read_index_resp and transfer, which are true in any term.
   blixard::term term;
   /// vote, prevote: of the sender's last entry. append: of the entry before `entries`.
-  /// append_resp with reject: of `log_index`. vote_resp, prevote_resp with reject: of `commit`.
+  /// append_resp with reject: of `log_index`. vote_resp, prevote_resp: of `commit`.
   blixard::term log_term;
   /// vote, prevote: the sender's last entry. append: the entry before `entries`. append_resp with
   /// reject: the hint, the newest index where the logs might still agree. read_index_resp: the
   /// index.
   blixard::log_index log_index;
-  blixard::log_index commit;  // append, heartbeat; vote_resp, prevote_resp with reject
+  blixard::log_index commit;  // append, heartbeat, vote_resp, prevote_resp
   /// append_resp without reject: everything up to here is durable. append, heartbeat with `repair`:
   /// the leader's last entry.
   blixard::log_index match;

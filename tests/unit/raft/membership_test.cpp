@@ -206,6 +206,52 @@ TEST(membership, a_voter_that_missed_the_commit_of_a_removal_learns_it_from_a_re
   EXPECT_EQ(c.at(2).configuration().voters, ids({2}));
 }
 
+/// What a core of `id` lets out once all of its output is durable.
+std::vector<message> messages_of(core& c) {
+  std::vector<message> all;
+  output out;
+  while (c.has_output()) {
+    c.take_output(out);
+    if (out.seq) c.persisted(out.seq);
+    for (auto& m : out.messages) all.push_back(std::move(m));
+  }
+  return all;
+}
+
+TEST(membership,
+     a_voter_that_missed_the_end_of_a_joint_configuration_learns_it_from_a_granted_vote) {
+  // 4 has the entry that leaves {1,2,4,5} for {1,2,4,6}, and one more, but does not know that the
+  // change is over; 1 and 5 are down. 2 and 6 know, and do not get the vote of 4, whose log is
+  // longer. 4 gets theirs, which is no majority of the old half.
+  conf_change enter{{{conf_op::remove, node_id{5}}, {conf_op::voter, node_id{6}}},
+                    conf_transition::automatic,
+                    {}};
+  const auto start = [&](std::uint64_t id, std::uint64_t last, std::uint64_t commit) {
+    config k;
+    k.id = node_id{id};
+    disk_state disk;
+    disk.hard = {term{2}, {}, log_index{commit}};
+    disk.snapshot = std::make_shared<const snapshot>(
+        snapshot{log_index{1}, term{1}, {.voters = ids({1, 2, 4, 5})}, text("state")});
+    disk.entries = {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(enter)},
+                    {term{2}, log_index{3}, entry_kind::conf, encode_conf_change({})},
+                    {term{2}, log_index{4}, entry_kind::normal, text("longer")}};
+    disk.entries.resize(last - 1);
+    return core{k, disk, log_index{commit}};
+  };
+  core late = start(4, 4, 2);
+  core knows = start(2, 3, 3);
+  ASSERT_TRUE(late.configuration().joint());
+  ASSERT_TRUE(late.campaign());
+  for (auto& asked : messages_of(late))
+    if (asked.to == node_id{2}) (void)knows.step(std::move(asked));
+  for (auto& answer : messages_of(knows)) {
+    EXPECT_FALSE(answer.reject);
+    (void)late.step(std::move(answer));
+  }
+  EXPECT_EQ(late.commit(), log_index{3});
+}
+
 TEST(membership, a_learner_does_not_count_and_a_promoted_one_does) {
   cluster c({{1, 2}, {3}, {}});
   c.elect(1);
