@@ -151,6 +151,21 @@ bool lists_as_member(const pb::ClusterStatus& status, node_id id) {
   });
 }
 
+// Whether this id is a member's, or ever was one's; nothing: nobody could say so, see `last`.
+std::optional<bool> ask_whether_known(const node_config& config, attempt& last) {
+  pb::Query status;
+  status.mutable_cluster_status();
+  last = ask(config, frame_kind::query, actors::to_slice(status));
+  if (!last.answer) return std::nullopt;
+  if (lists_as_member(last.answer->status(), config.id)) return true;
+  // Who left stays in the inventory.
+  pb::Query node;
+  node.mutable_node_show()->set_id(config.id.value());
+  last = ask(config, frame_kind::query, actors::to_slice(node));
+  if (last.code == errc::not_found) return false;
+  return last.answer ? std::optional{true} : std::nullopt;
+}
+
 admission_ticket ticket_from(const pb::Answer& a, bool was_member) {
   admission_ticket t{.cluster = cluster_id{a.joined().cluster_id()},
                      .members = {},
@@ -232,8 +247,9 @@ void save_peers(const std::string& data_dir, const std::vector<actors::member_ad
 
 start_result<void> start_over(node_disk& disk, blixard::term known) {
   spdlog::warn(
-      "this node is a member and its data directory is empty: the other members bring it up, until "
-      "then it does not vote");
+      "this node is or was a member and its data directory is empty: the other members bring it "
+      "up, "
+      "until then it does not vote");
   if (auto r = disk.store->start_over(known); !r) return fail(r.error());
   disk.raft.hard.term = known;
   disk.repair = random_id();
@@ -247,20 +263,19 @@ start_result<admission_ticket> ask_to_join(const node_config& config,
   request.mutable_join()->set_address(advertise);
   request.mutable_join()->set_witness(config.witness);
   request.mutable_join()->set_itself(true);
-  pb::Query who;
-  who.mutable_cluster_status();
-  // Whether this id is a member already is asked before anything is changed, and only once: an
+  // Whether this id is known already is asked before anything is changed, and only once: an
   // admission whose answer was lost must not look like a former life.
   std::optional<bool> was_member;
   std::string why;
   const auto until = std::chrono::steady_clock::now() + 60s;
   while (std::chrono::steady_clock::now() < until) {
-    auto got = was_member ? ask(config, frame_kind::admin, actors::to_slice(request))
-                          : ask(config, frame_kind::query, actors::to_slice(who));
-    if (got.answer && was_member) return ticket_from(*got.answer, *was_member);
-    if (got.answer) {
-      was_member = lists_as_member(got.answer->status(), config.id);
-      continue;
+    attempt got;
+    if (was_member) {
+      got = ask(config, frame_kind::admin, actors::to_slice(request));
+      if (got.answer) return ticket_from(*got.answer, *was_member);
+    } else {
+      was_member = ask_whether_known(config, got);
+      if (was_member) continue;
     }
     if (got.why != why) spdlog::info("not admitted yet: {}", got.why);
     why = std::move(got.why);

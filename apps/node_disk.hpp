@@ -58,8 +58,8 @@ void save_peers(const std::string& data_dir, const std::vector<actors::member_ad
 struct admission_ticket {
   cluster_id cluster;
   std::vector<actors::member_address> members;
-  /// This id was a member before it asked: whatever it had acknowledged and voted is lost, in terms
-  /// up to this one.
+  /// This id was a member's before it asked, then or once: whatever it had acknowledged and voted
+  /// is lost, in terms up to this one.
   bool was_member = false;
   blixard::term term;
 };

@@ -1,5 +1,5 @@
 // Whoever starts with an empty disk asks the cluster to be admitted, as apps/node_disk.cpp does:
-// first whether its id is a member's already, and only once; then for its place, until it gets an
+// first whether its id is known already, and only once; then for its place, until it gets an
 // answer. Questions and answers get lost as those of clients do.
 #include "messages/cluster.pb.h"
 #include "tests/sim/world.hpp"
@@ -37,7 +37,7 @@ void world::admission_answered(const client_reply& r) {
   if (m.life != (r.attempt & UINT32_MAX) || m.process) return;
   if (r.kind != reply_kind::answered) return;  // it asks again
   if (r.answer == nullptr) {                   // to the first question, maybe asked twice
-    m.was_member = m.was_member.value_or(r.is_member);
+    m.was_member = m.was_member.value_or(r.is_known);
     return;
   }
   m.where.ticket = admission{*m.was_member, term{r.answer->term()}};
@@ -53,10 +53,14 @@ void world::lose_disk() {
     if (!is_other_damaged(m) && may_be_damaged(m)) all.push_back(&m);
   if (all.empty()) return;
   auto& m = *all[dice_.below(all.size())];
-  const auto* lead = leader();
-  if (lead != nullptr && !lead->core().configuration().contains(m.where.id) && !dice_.one_in(3))
-    return;  // who was removed comes back now and then
+  // Who was removed comes back now and then, if the inventory knows it: not all that the nemesis
+  // adds at once have told their addresses.
   const auto id = m.where.id;
+  const auto* lead = leader();
+  if (lead == nullptr) return;
+  if (!lead->core().configuration().contains(id) &&
+      (!dice_.one_in(3) || lead->machine().node(id) == nullptr))
+    return;
   if (m.process) stop(m, true);
   m.where.disk.replace();
   m.where.durable.disk_lost();

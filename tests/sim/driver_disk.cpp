@@ -58,6 +58,7 @@ void driver::recover() {
   config.seed = world_.chance().next();
   config.incarnation = where_.starts;
   if (!is_whole) config.repair = world_.chance().next() | 1;
+  if (where_.eager) config.election_max_ticks = config.election_min_ticks + 3;
   if (world_.common().ranks) config.election_rank = where_.id.value() % 3;
   // Some do not read by lease themselves; what they promise is the same.
   if (config.reads == raft::read_mode::lease && where_.id.value() % 3 == 0)

@@ -101,8 +101,9 @@ void driver::apply(task& t) {
 
 void driver::read(const client_request& r) {
   if (r.client == admission_client) {
-    const bool member = core_->configuration().contains(node_id{r.attempt >> 32});
-    return world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), {}, member});
+    const node_id id{r.attempt >> 32};
+    const bool known = core_->configuration().contains(id) || machine_.node(id) != nullptr;
+    return world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), {}, known});
   }
   pb::Query q;
   q.mutable_kv_get()->set_key(r.body.data(), r.body.size());

@@ -9,17 +9,17 @@ namespace blixard::sim {
 void world::nemesis() {
   if (healing_) return;
   if (now_ >= cut_until_) cuts_.clear();
-  constexpr std::array rounds{fault::partition,   fault::oneway,       fault::ring,
-                              fault::bridge,      fault::flapping,     fault::crash,
-                              fault::power_call,  fault::kill,         fault::power_cut,
-                              fault::pause,       fault::sync_error,   fault::disk_full,
-                              fault::rot_log,     fault::rot_snapshot, fault::lost_write,
-                              fault::misdirected, fault::transfer,     fault::membership,
-                              fault::clock_jump,  fault::stall,        fault::lost_disk};
+  constexpr std::array rounds{
+      fault::partition, fault::oneway,       fault::ring,       fault::bridge,
+      fault::flapping,  fault::crash,        fault::power_call, fault::kill,
+      fault::power_cut, fault::pause,        fault::sync_error, fault::disk_full,
+      fault::rot_log,   fault::rot_snapshot, fault::lost_write, fault::misdirected,
+      fault::transfer,  fault::membership,   fault::clock_jump, fault::stall,
+      fault::lost_disk, fault::lease_edge};
   for (const auto f : rounds)
     if (dice_.chance(dial(f))) strike(f);
   for (auto& [id, m] : members_)
-    if (m.process && m.process->gone()) stop(m, false);
+    if (m.process && m.process->gone() && !is_other_damaged(m)) stop(m, false);
   if (settings_.core.reads == raft::read_mode::lease) probe_reads();
   later(20 * ms, [this] { nemesis(); });
 }
@@ -30,6 +30,26 @@ void world::probe_reads() {
   for (auto& [id, m] : members_)
     if (m.process && m.process->core().is_leader() && now_ >= m.paused_until)
       at_once(id, [](driver& d) { d.probe_read(); });
+}
+
+void world::probe_often(std::uint64_t until) {
+  if (healing_ || now_ >= until) return;
+  probe_reads();
+  later(1 * ms, [this, until] { probe_often(until); });
+}
+
+// Where the drift of clocks matters: a leader whose clock is slow loses touch with followers whose
+// clocks are fast, which elect another one as early as they may, while clients still find the old
+// one.
+void world::cut_at_the_edge() {
+  auto* lead = leader();
+  if (!slowest_ || lead == nullptr) return;
+  if (lead->core().id() != slowest_)
+    return at_once(lead->core().id(), [to = slowest_](driver& d) { d.transfer(to); });
+  cuts_.clear();
+  isolate(slowest_);
+  cut_until_ = now_ + 300 * ms;
+  later(80 * ms, [this, until = cut_until_] { probe_often(until); });
 }
 
 void world::strike(fault f) {
@@ -71,6 +91,8 @@ void world::strike(fault f) {
       return;
     case fault::pause:
       return pause(*m);
+    case fault::lease_edge:
+      return cut_at_the_edge();
     case fault::lost_disk:
       return lose_disk();
     case fault::stall:
@@ -128,6 +150,7 @@ void world::stop(member& m, bool power) {
   } else {
     m.where.disk.kill_process();
   }
+  m.left = gone;
   if (gone) return;  // as the product: it was removed, and stays down
   later(dice_.below(dice_.one_in(4) ? 1500 * ms : 200 * ms), [this, id, life = m.life] {
     if (members_.at(id).life == life) start(id);
@@ -142,8 +165,15 @@ void world::end_process(member& m) {
 bool world::is_other_damaged(const member& m) const {
   return std::ranges::any_of(members_, [&](const auto& each) {
     const auto& [id, o] = each;
-    return id != m.where.id &&
-           (o.where.spoiled || o.where.lost || (o.process && o.process->core().recovering()));
+    return id != m.where.id && (o.where.spoiled || o.where.lost || (o.left && is_believed_in(id)) ||
+                                (o.process && o.process->core().recovering()));
+  });
+}
+
+// By somebody who does not know yet that it was removed.
+bool world::is_believed_in(node_id id) const {
+  return std::ranges::any_of(members_, [&](const auto& each) {
+    return each.second.process && each.second.process->core().configuration().is_voter(id);
   });
 }
 
@@ -335,7 +365,7 @@ node_id world::new_member(bool witness) {
   const node_id id{next_id_++};
   auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
   m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
-  if (drifts_) m.where.clock.rate_ppm = draw_rate();
+  if (drifts_) m.where.clock.rate_ppm = draw_rate(id);
   m.where.witness = witness;
   if (witness) checker_.is_witness(id);
   m.where.ticket = admission{};

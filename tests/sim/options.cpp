@@ -24,7 +24,8 @@ constexpr std::array<dial, fault_count> dials{
      {"clock_jump", 10'000},    {"lease_reads", 500'000}, {"ranks", 250'000},
      {"reorder", 20'000},       {"stall", 10'000},        {"short_reign", 350'000},
      {"split_change", 300'000}, {"snapshots", 600'000},   {"chunk_loss", 50'000},
-     {"lost_disk", 5'000},      {"witnesses", 300'000},   {"chunk_stop", 4'000}}};
+     {"lease_edge", 30'000},    {"lost_disk", 5'000},     {"witnesses", 300'000},
+     {"chunk_stop", 4'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
     "none",

@@ -52,11 +52,12 @@ enum class fault : std::uint8_t {
   split_change,  // the nodes are split right after a change of members (chance per change)
   snapshots,     // snapshots are taken all the time, the log is short (chance per seed)
   chunk_loss,    // a chunk of a snapshot is lost
+  lease_edge,    // who has the slowest clock leads, and is cut off while it is asked for reads
   lost_disk,     // a machine comes back with an empty disk
   witnesses,     // some voters have no data (chance per seed)
   chunk_stop,    // who sent a chunk, or got it, stops right then (chance per chunk)
 };
-inline constexpr std::size_t fault_count = 36;
+inline constexpr std::size_t fault_count = 37;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
 /// Bugs planted in the simulation's own driver, in what the product's actors do. Those in the code

@@ -45,7 +45,7 @@ struct local_clock {
 
 /// What a node was told that asked to join with an empty disk.
 struct admission {
-  bool was_member = false;  // its id was one when it asked first
+  bool was_member = false;  // its id was known when it asked first
   blixard::term term;       // of the entry that admits it
 };
 
@@ -67,8 +67,9 @@ struct site {
   std::uint64_t starts = 0;         // of the process
   /// What this disk holds may not be what was written to it. Until a loss of power has shown it.
   bool spoiled = false;
-  bool lost = false;                // it came back empty, and has not yet again what it had
-  bool witness = false;             // what it is started as
+  bool eager = false;    // campaigns as soon as its promise to a leader is over, or nearly so
+  bool lost = false;     // it came back empty, and has not yet again what it had
+  bool witness = false;  // what it is started as
   std::optional<admission> ticket;  // for its next start
 };
 
@@ -105,7 +106,7 @@ struct client_reply {
   reply_kind kind = reply_kind::unknown;
   node_id leader;  // a hint; 0: none
   std::shared_ptr<const pb::Answer> answer;
-  bool is_member = false;  // the node that asks whether it is
+  bool is_known = false;  // the id of the node that asks whether it is
 };
 
 /// Parameters of all nodes of one run.

@@ -101,10 +101,13 @@ void world::found_cluster() {
     first.conf.witnesses.emplace_back(id);
   const hard_state hard{term{1}, {}, log_index{1}};
   drifts_ = dice_.chance(dial(fault::drift));
+  if (drifts_ && settings_.core.reads == raft::read_mode::lease && dice_.one_in(2))
+    slowest_ = node_id{1 + dice_.below(2)};  // of those who read by lease
   for (std::uint64_t id = 1; id <= voters_; ++id) {
     auto& m = members_.try_emplace(node_id{id}, node_id{id}, dice_.next()).first->second;
     m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
-    if (drifts_) m.where.clock.rate_ppm = draw_rate();
+    if (drifts_) m.where.clock.rate_ppm = draw_rate(node_id{id});
+    m.where.eager = slowest_ && node_id{id} != slowest_;
     m.where.witness = first.conf.is_witness(node_id{id});
     if (m.where.witness) checker_.is_witness(node_id{id});
     auto opened = storage::store::open(
@@ -122,10 +125,11 @@ void world::found_cluster() {
   next_id_ = voters_ + 1;
 }
 
-// Often as far from the truth as clocks may be.
-std::uint64_t world::draw_rate() {
+// Often as far from the truth as clocks may be, sometimes one of them as far from all others.
+std::uint64_t world::draw_rate(node_id id) {
   constexpr std::uint64_t slow = 900'000;
   constexpr std::uint64_t fast = 1'100'000;
+  if (slowest_) return id == slowest_ ? slow : fast;
   if (dice_.one_in(2)) return dice_.between(slow, fast);
   return dice_.one_in(2) ? slow : fast;
 }

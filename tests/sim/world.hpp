@@ -71,6 +71,7 @@ class world final : public host {
     std::uint64_t stalled_until = 0;          // its state machine
     log_index falls_behind{UINT64_MAX};       // as a leader that commits more than this
     std::vector<std::function<void()>> held;  // what arrived while it was paused
+    bool left = false;                        // it was removed, and went
     std::optional<bool> was_member;           // what it heard when it asked to join
   };
   struct event {
@@ -97,7 +98,7 @@ class world final : public host {
   void guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what);
   void at_once(node_id id, const std::function<void(driver&)>& what);
   void schedule_tick(node_id id, std::uint64_t life);
-  [[nodiscard]] std::uint64_t draw_rate();
+  [[nodiscard]] std::uint64_t draw_rate(node_id id);
   void start(node_id id);
   void pump(node_id from, node_id to, bool bulk);
   void chunk_arrived(const wire& w);
@@ -118,12 +119,15 @@ class world final : public host {
   void fill_disk(member& m);
   void spoil(member& m, fault how);
   [[nodiscard]] bool is_other_damaged(const member& m) const;
+  [[nodiscard]] bool is_believed_in(node_id id) const;
   [[nodiscard]] bool may_be_damaged(const member& m) const;
   void jump_clock(member& m);
   void cut_one_way();
   void isolate(node_id id);
   void fall(member& m);
   void probe_reads();
+  void probe_often(std::uint64_t until);
+  void cut_at_the_edge();
   void stall(member& m);
   void pause(member& m);
   void change_membership();
@@ -177,6 +181,7 @@ class world final : public host {
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
   bool drifts_ = false;
+  node_id slowest_;  // far behind all others; 0: clocks run as they do
   bool witnesses_ = false;
 
   std::uint64_t hash_ = 0xCBF29CE484222325ULL;

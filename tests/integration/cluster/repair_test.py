@@ -179,6 +179,24 @@ class Repair(Case):
                 self.assertEqual(value, f"written by two of three {i}")
         self.assertEqual(len(set(cluster.digests())), 1)
 
+    def test_a_removed_node_that_joins_again_with_an_empty_disk_votes_only_when_it_is_whole(self):
+        cluster = self.cluster(3)
+        leader, (removed, _) = cluster.leader(), cluster.followers()
+        leader.ok("kv", "put", "k", "v")
+        leader.ok("cluster", "remove", str(removed.number))
+        self.assertEqual(removed.process.wait(30), 13)
+        shutil.rmtree(removed.data)
+        others = [n for n in cluster.running() if n is not removed]
+        removed.start("--join", ",".join(n.address for n in others))
+        self.assertIn("its data directory is empty", removed.log())
+        self.becomes_whole(removed)
+        eventually("it votes again", lambda: self.role(removed) in ("follower", "leader"))
+        self.assertEqual(removed.ok("kv", "get", "k")["value"], "v")
+
+    def role(self, node):
+        nodes = node.ok("cluster", "status")["nodes"]
+        return next(n["role"] for n in nodes if n["id"] == node.number)
+
     def test_two_of_three_damaged_are_repaired_one_after_the_other_by_the_leader(self):
         cluster = self.cluster(3)
         load = Workload(cluster)
