@@ -78,8 +78,17 @@ class file_system {
 };
 
 /// The real thing: plain pwritev, fdatasync, flock through libc.
+///
+/// unlink() takes the name away; the blocks of a large file are freed in a thread of this object
+/// (ext4 takes 17 ms for a segment of 64 MiB, 70 ms for a snapshot of 300 MB, and the log's next
+/// sync would wait for it). All of them are when it ends.
 class posix_file_system final : public file_system {
  public:
+  posix_file_system();
+  ~posix_file_system() override;
+  posix_file_system(const posix_file_system&) = delete;
+  posix_file_system& operator=(const posix_file_system&) = delete;
+
   result<std::unique_ptr<file>> open(const std::string& path, open_mode mode) override;
   result<std::unique_ptr<file_lock>> lock(const std::string& path) override;
   result<std::vector<std::string>> list(const std::string& dir) override;
@@ -88,6 +97,10 @@ class posix_file_system final : public file_system {
   result<bool> exists(const std::string& path) override;
   result<void> make_dir(const std::string& path) override;
   result<void> sync_dir(const std::string& dir) override;
+
+ private:
+  class remover;
+  std::unique_ptr<remover> remover_;
 };
 
 /// The whole file as one buffer of bytes.

@@ -9,7 +9,14 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
 
+#include "runtime/base/background.hpp"
 #include "runtime/storage/file_system.hpp"
 
 namespace blixard::storage {
@@ -128,7 +135,65 @@ int flags_of(open_mode mode) {
   return O_RDONLY;
 }
 
+// Below this a file is gone in less time than it takes to wake a thread.
+constexpr off_t slow_to_free_bytes = 1 << 20;
+
 }  // namespace
+
+// A file whose name is gone lives on until it is closed: that is what takes long. Any thread may
+// hand one in; the thread starts with the first.
+class posix_file_system::remover {
+ public:
+  remover() = default;
+  remover(const remover&) = delete;
+  remover& operator=(const remover&) = delete;
+  ~remover() {
+    {
+      const std::lock_guard guard(lock_);
+      ended_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  void close_later(descriptor file) {
+    const std::lock_guard guard(lock_);
+    if (!thread_.joinable()) start();
+    if (!thread_.joinable()) return;  // closed here
+    files_.push_back(std::move(file));
+    changed_.notify_one();
+  }
+
+ private:
+  void start() {
+    try {
+      thread_ = std::thread([this] { run(); });
+    } catch (const std::system_error&) {
+      // No thread to be had now: perhaps the next time.
+    }
+  }
+  void run() {
+    const background pace;
+    std::unique_lock guard(lock_);
+    for (;;) {
+      changed_.wait(guard, [this] { return ended_ || !files_.empty(); });
+      if (files_.empty()) return;
+      auto batch = std::exchange(files_, {});
+      guard.unlock();
+      batch.clear();
+      guard.lock();
+    }
+  }
+
+  std::mutex lock_;
+  std::condition_variable changed_;
+  std::vector<descriptor> files_;  // under lock_
+  bool ended_ = false;             // under lock_
+  std::thread thread_;             // started under lock_
+};
+
+posix_file_system::posix_file_system() : remover_(std::make_unique<remover>()) {}
+posix_file_system::~posix_file_system() = default;
 
 result<std::unique_ptr<file>> posix_file_system::open(const std::string& path, open_mode mode) {
   descriptor fd{::open(path.c_str(), flags_of(mode) | O_CLOEXEC, 0640)};
@@ -174,7 +239,12 @@ result<void> posix_file_system::rename(const std::string& from, const std::strin
 }
 
 result<void> posix_file_system::unlink(const std::string& path) {
+  descriptor held{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
+  struct stat st {};
+  const bool large =
+      held.get() >= 0 && ::fstat(held.get(), &st) == 0 && st.st_size >= slow_to_free_bytes;
   if (::unlink(path.c_str()) != 0) return fail_sys("remove", path);
+  if (large) remover_->close_later(std::move(held));
   return {};
 }
 

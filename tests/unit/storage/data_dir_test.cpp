@@ -61,6 +61,35 @@ TEST_F(real_disk, what_was_synced_is_found_again) {
   EXPECT_EQ(again->found.entries, std::vector<entry>(entries.begin() + 1000, entries.end()));
 }
 
+/// How many of this process's descriptors are of removed files below `dir`.
+std::size_t open_and_removed(const std::filesystem::path& dir) {
+  std::size_t count = 0;
+  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the iterator's own
+    const auto target = std::filesystem::read_symlink(fd, gone).string();
+    if (target.starts_with(dir.string()) && target.ends_with("(deleted)")) ++count;
+  }
+  return count;
+}
+
+TEST_F(real_disk, a_large_file_is_gone_at_once_and_freed_before_its_file_system_ends) {
+  std::filesystem::create_directories(path_);
+  const std::string file = (path_ / "large").string();
+  {
+    posix_file_system fs;
+    for (int i = 0; i < 20; ++i) {
+      std::ofstream{file} << std::string(2 << 20, 'x');
+      ASSERT_TRUE(fs.unlink(file));
+      EXPECT_FALSE(*fs.exists(file));
+    }
+    std::ofstream{file} << "small";
+    ASSERT_TRUE(fs.unlink(file));
+    EXPECT_FALSE(*fs.exists(file));
+    EXPECT_FALSE(fs.unlink(file)) << "it is not there any more";
+  }
+  EXPECT_EQ(open_and_removed(root_), 0U);
+}
+
 TEST_F(real_disk, a_second_node_on_the_same_directory_is_refused) {
   const auto first = store::open(fs_, path_.string(), options());
   ASSERT_TRUE(first);
