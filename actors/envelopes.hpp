@@ -22,6 +22,7 @@
 #include "messages/errc.hpp"
 #include "messages/frame.hpp"
 #include "messages/ids.hpp"
+#include "runtime/routing/open_requests.hpp"
 #include "runtime/state/lease_table.hpp"
 
 namespace blixard::pb {
@@ -49,10 +50,11 @@ namespace blixard::actors {
 struct origin {
   enum class kind : std::uint8_t { nobody, connection, peer, local };
   kind where = kind::nobody;
-  connection_id connection;       // kind::connection
-  node_id peer;                   // kind::peer
-  request_id request;             // echoed in the answer
-  std::uint64_t deadline_ns = 0;  // loop clock; 0: none. Nobody waits any longer after it.
+  connection_id connection;        // kind::connection
+  node_id peer;                    // kind::peer
+  request_id request;              // echoed in the answer
+  std::uint64_t deadline_ns = 0;   // loop clock; 0: none. Nobody waits any longer after it.
+  routing::request_ticket ticket;  // the router's own: of its table of who waits here
 };
 
 // ---------------------------------------------------------------- transport and router

@@ -45,7 +45,7 @@ using router_actor = caf::typed_actor<
     caf::reacts_to<members_changed>,
     // From the transport: requests that were forwarded over it have an unknown outcome.
     caf::reacts_to<connection_closed>,
-    // INTERNAL: expires forwarded and held requests.
+    // INTERNAL: expires requests, also forwarded and held ones.
     caf::reacts_to<tick_atom>,
     // Refuse new requests from here on (`unavailable`): the node is stopping.
     caf::reacts_to<stop_atom>>;

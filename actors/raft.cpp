@@ -235,13 +235,14 @@ void raft_driver::wait_for(const pending& p) {
 
 void raft_driver::collect_reads(reads& list) {
   for (auto& r : list.list) {
-    if (next_round_.queries.size() >= limits::reads_max) {
+    if (reads_waiting_ >= limits::reads_max) {
       auto e = make_error(errc::overloaded, "more reads wait than this node can queue");
       e.retry_after_ms = 20;
       answer(r.from, e);
       continue;
     }
     next_round_.queries.push_back(std::move(r));
+    ++reads_waiting_;
   }
   schedule_flush();
 }
@@ -297,6 +298,7 @@ void raft_driver::on_tick() {
     promote_learners();
     declare_down();
     publish_view();
+    expire_reads();
     persist_late();
     watch_repair();
     if (transfer_.target && now() > transfer_.until_ns) {
@@ -329,13 +331,32 @@ void raft_driver::start_read_round() {
   const auto context = ++last_context_;
   catch_up();
   if (!core_.is_leader() || !core_.read_index(context)) {
-    for (auto& q : next_round_.queries)
-      send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
+    route_again(next_round_);
     next_round_ = {};
     return;
   }
   next_round_.started_ns = now();
   rounds_.emplace(context, std::exchange(next_round_, {}));
+}
+
+/// This node cannot answer them: the router finds out who can.
+void raft_driver::route_again(read_round& round) {
+  reads_waiting_ -= round.queries.size();
+  for (auto& q : round.queries) send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
+}
+
+/// A round that is confirmed after everybody in it has given up is worth no memory.
+void raft_driver::expire_reads() {
+  const auto t = now();
+  std::erase_if(rounds_, [&](const auto& r) {
+    const auto& queries = r.second.queries;
+    const auto given_up = [t](const read_request& q) {
+      return q.from.deadline_ns != 0 && q.from.deadline_ns < t;
+    };
+    if (queries.empty() || !std::ranges::all_of(queries, given_up)) return false;
+    reads_waiting_ -= queries.size();
+    return true;
+  });
 }
 
 void raft_driver::hand_out(raft::output& out) {
@@ -494,6 +515,7 @@ void raft_driver::release_reads() {
   // before the read is evaluated.
   while (!waiting_reads_.empty() && waiting_reads_.front().first <= handed_) {
     auto& [index, list] = waiting_reads_.front();
+    reads_waiting_ -= list.size();
     send(to_.state, ready_reads{index, std::move(list)});
     waiting_reads_.pop_front();
   }
@@ -517,9 +539,7 @@ void raft_driver::role_changed() {
   if (role != raft::role::leader && known_role_ == raft::role::leader) {
     spdlog::info("no longer leading (term {})", core_.current_term().value());
     leases_.stop_leading();
-    for (auto& [context, round] : rounds_)
-      for (auto& q : round.queries)
-        send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
+    for (auto& [context, round] : rounds_) route_again(round);
     rounds_.clear();
     waiting_grants_.clear();
     snapshots_out_.clear();

@@ -98,6 +98,8 @@ class raft_driver final : public hosted<raft_actor::base> {
   void schedule_flush();
   void flush();
   void start_read_round();
+  void route_again(read_round& round);
+  void expire_reads();
   void hand_out(raft::output& out);
   void persist(raft::output& out);
   void persist_late();
@@ -185,6 +187,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   pooled_vector<peer_frame> notices_to_send_;
   to_peers outgoing_;
 
+  std::size_t reads_waiting_ = 0;  // in the three that follow together; at most limits::reads_max
   read_round next_round_;
   std::map<std::uint64_t, read_round> rounds_;  // by context
   std::uint64_t last_context_ = 0;

@@ -58,6 +58,12 @@ void raft_driver::administer(const admin_request& request) {
       transfer(request.from, node_id{r.transfer()});
       break;
     case pb::AdminRequest::kSnapshot:
+      if (snapshot_askers_.size() >= limits::client_outstanding_max) {
+        auto e = make_error(errc::overloaded, "too many wait for a snapshot");
+        e.retry_after_ms = 1000;
+        answer(request.from, e);
+        break;
+      }
       snapshot_askers_.push_back(request.from);
       maybe_take_snapshot();
       break;

@@ -102,13 +102,19 @@ router::behavior_type router::make_behavior() {
   };
 }
 
-std::uint64_t router::now() const noexcept { return loop_ != nullptr ? loop_->now_ns() : 0; }
+std::uint64_t router::now() const noexcept {
+  return loop_ != nullptr ? loop_->now_ns() : ticks_ * tick_ns;
+}
+
+std::uint64_t router::deadline_of(const frame_header& h) const noexcept {
+  return now() + (h.deadline_ms == 0 ? patience_ns : h.deadline_ms * std::uint64_t{1'000'000});
+}
 
 // ---------------------------------------------------------------- in
 
 void router::receive(inbound& in) {
   if (in.peer) heard_on_[in.peer] = in.connection;
-  for (auto& f : in.frames) enter({in.connection, in.peer, std::move(f)});
+  for (auto& f : in.frames) enter({in.connection, in.peer, std::move(f), {}});
   schedule_drain();
 }
 
@@ -122,23 +128,31 @@ void router::enter(arrival a) {
   }
   const auto cls = class_of(*a.frame, from_peer);
   const auto size = a.frame->wire_size();
-  if (!from_peer) {
-    const auto admitted = admission_.admit(a.connection, cls, now());
-    if (!admitted.admitted) {
-      overloaded_count_.add();
-      if (io_ != nullptr)
-        (void)io_->send(
-            a.connection,
-            error_answer(h.request, make_overloaded(admitted.retry_after_ms), facts_.self));
-      return;
-    }
-  }
+  if (!from_peer && !admit(a, cls)) return;
   const auto waiting = is_request(h.kind) ? origin_of(a) : origin{};
   const auto pushed = lanes_.push(cls, std::move(a), size);
   if (pushed.result == routing::push_result::refused && waiting.where != origin::kind::nobody) {
     overloaded_count_.add();
     refuse(waiting, make_overloaded(pushed.retry_after_ms));
   }
+}
+
+bool router::admit(arrival& a, priority cls) {
+  const auto& h = a.frame->header();
+  auto credit = admission_.admit(a.connection, cls, now());
+  if (!credit.admitted && clients_.due(now())) {
+    expire();  // what is late gives its credit back now, not with the next tick
+    credit = admission_.admit(a.connection, cls, now());
+  }
+  if (credit.admitted) {
+    a.ticket = clients_.add({a.connection, h.request}, deadline_of(h));
+    return true;
+  }
+  overloaded_count_.add();
+  if (io_ != nullptr)
+    (void)io_->send(a.connection,
+                    error_answer(h.request, make_overloaded(credit.retry_after_ms), facts_.self));
+  return false;
 }
 
 void router::schedule_drain() {
@@ -165,7 +179,8 @@ origin router::origin_of(const arrival& a) const {
           .connection = a.connection,
           .peer = a.peer,
           .request = h.request,
-          .deadline_ns = h.deadline_ms == 0 ? 0 : now() + h.deadline_ms * std::uint64_t{1'000'000}};
+          .deadline_ns = deadline_of(h),
+          .ticket = a.ticket};
 }
 
 void router::dispatch(arrival& a, collected& out) {
@@ -329,13 +344,18 @@ void router::dispatch_again(reroute& r) {
 }
 
 void router::start_local(local_request& request) {
-  const auto id = last_local_ = last_local_.next();
   const auto& h = request.frame->header();
-  local_.emplace(id, std::pair{std::move(request.reply_to), h.request});
-  const origin from{
-      .where = origin::kind::local,
-      .request = id,
-      .deadline_ns = h.deadline_ms == 0 ? 0 : now() + h.deadline_ms * std::uint64_t{1'000'000}};
+  if (local_.size() >= local_max) {
+    overloaded_count_.add();
+    tell({std::move(request.reply_to), h.request},
+         error_answer(h.request, make_overloaded(100), facts_.self));
+    return;
+  }
+  const auto deadline = deadline_of(h);
+  const origin from{.where = origin::kind::local,
+                    .request = h.request,
+                    .deadline_ns = deadline,
+                    .ticket = local_.add({std::move(request.reply_to), h.request}, deadline)};
   collected out;
   dispatch_request(from, std::move(request.frame), out);
   hand_on(out);
@@ -363,12 +383,13 @@ void router::deliver_answer(const frame_ptr& frame) {
 void router::reply(const origin& to, const frame_ptr& answer) {
   if (to.where == origin::kind::nobody) return;
   if (to.where == origin::kind::local) {
-    const auto it = local_.find(to.request);
-    if (it == local_.end()) return;
-    auto [who, request] = std::move(it->second);
-    local_.erase(it);
-    caf::anon_send(caf::actor_cast<caf::actor>(who), local_answer{request, answer});
+    if (const auto asker = local_.close(to.ticket)) tell(*asker, answer);
     return;
+  }
+  // Whose deadline passed has been told so, and has its credit back.
+  if (to.where == origin::kind::connection) {
+    if (!clients_.close(to.ticket)) return;
+    admission_.release(to.connection, priority::normal, now());
   }
   auto frame = answer;
   if (frame->header().request != to.request || frame->header().cls != priority::normal) {
@@ -377,12 +398,15 @@ void router::reply(const origin& to, const frame_ptr& answer) {
     header.cls = priority::normal;
     frame = frame->with_header(header);
   }
-  if (to.where == origin::kind::connection) {
-    admission_.release(to.connection, priority::normal, now());
-    if (io_ != nullptr) (void)io_->send(to.connection, std::move(frame));
-  } else if (io_ != nullptr) {
+  if (io_ == nullptr) return;
+  if (to.where == origin::kind::connection)
+    (void)io_->send(to.connection, std::move(frame));
+  else
     (void)io_->send_to(to.peer, net::channel::main, std::move(frame));
-  }
+}
+
+void router::tell(const local_asker& asker, const frame_ptr& answer) {
+  caf::anon_send(caf::actor_cast<caf::actor>(asker.who), local_answer{asker.request, answer});
 }
 
 void router::refuse(const origin& to, const error& why) {
@@ -427,6 +451,8 @@ void router::set_members(const members_changed& change) {
 
 void router::closed(const connection_closed& c) {
   if (!c.peer) {
+    if (admission_.outstanding(c.connection) > 0)
+      clients_.drop_if([&](const client_request& r) { return r.connection == c.connection; });
     admission_.drop(c.connection, now());
     return;
   }
@@ -452,7 +478,23 @@ void router::closed(const connection_closed& c) {
   }
 }
 
+// Its asker has waited as long as it wanted. The request itself may still be carried out.
+void router::expire() {
+  const auto t = now();
+  const auto late = make_error(errc::timeout, "no answer before the request's deadline",
+                               "a command may or may not have been applied");
+  clients_.expire(t, [&](const client_request& r) {
+    admission_.release(r.connection, priority::normal, t);
+    if (io_ != nullptr) (void)io_->send(r.connection, error_answer(r.request, late, facts_.self));
+  });
+  local_.expire(t, [&](const local_asker& asker) {
+    tell(asker, error_answer(asker.request, late, facts_.self));
+  });
+  std::erase_if(forwarded_, [t](const auto& f) { return f.second.from.deadline_ns <= t; });
+}
+
 void router::tick() {
+  ++ticks_;
   const auto t = now();
   std::erase_if(held_, [&](const held& h) {
     if (h.until_ns > t) return false;
@@ -461,9 +503,7 @@ void router::tick() {
     return true;
   });
   release_held();  // a leader that was known but not connected may be by now
-  std::erase_if(forwarded_, [t](const auto& f) {
-    return f.second.from.deadline_ns != 0 && f.second.from.deadline_ns + 1'000'000'000 < t;
-  });
+  expire();
   publish_links();
 }
 

@@ -12,6 +12,11 @@
 // of its own, and passes the answer back. While no leader is known requests are held (bounded in
 // number and time) instead of refused, since an election takes a fraction of a second; a held
 // request has gone nowhere, so that its refusal is certain.
+//
+// Every request of a client or of an actor of this node is open here until its answer comes or its
+// deadline does, whichever is first; then it is answered, once, and its credit comes back. Who
+// works on it may hang, or answer too late: that answer finds nobody. So the number of requests
+// that a node keeps for its askers is bounded whatever others do.
 #pragma once
 
 #include <deque>
@@ -25,13 +30,14 @@
 #include "runtime/net/transport.hpp"
 #include "runtime/routing/admission.hpp"
 #include "runtime/routing/lanes.hpp"
+#include "runtime/routing/open_requests.hpp"
 
 namespace blixard::actors {
 
 class router final : public hosted<router_actor::base> {
  public:
-  /// `io` may be null in tests: then nothing is sent and time stands still. `remember` keeps the
-  /// members' addresses for the next start of the process.
+  /// `io` and `loop` may be null in tests: then nothing is sent and time goes by ticks. `remember`
+  /// keeps the members' addresses for the next start of the process.
   router(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
          net::loop* loop, net::transport* io,
          std::function<void(const std::vector<member_address>&)> remember);
@@ -43,12 +49,26 @@ class router final : public hosted<router_actor::base> {
   static constexpr std::uint64_t hold_ns = 3'000'000'000;  // longest wait for a leader
   static constexpr std::uint64_t answer_ns = 150'000'000;  // for a tick, and an answer's way back
   static constexpr std::size_t forwarded_max = 16'384;
+  static constexpr std::size_t local_max = 16'384;  // requests of this node's own actors
+  static constexpr std::uint64_t tick_ns = 100'000'000;
+  /// How long a request without a deadline is waited for.
+  static constexpr std::uint64_t patience_ns = 60'000'000'000;
 
  private:
   struct arrival {
     connection_id connection;
     node_id peer;
     frame_ptr frame;
+    routing::request_ticket ticket;  // of a client's request
+  };
+  /// Whose credit it is.
+  struct client_request {
+    connection_id connection;
+    request_id request;
+  };
+  struct local_asker {
+    caf::strong_actor_ptr who;
+    request_id request;
   };
   /// A request that another node is working on.
   struct forwarded {
@@ -86,12 +106,16 @@ class router final : public hosted<router_actor::base> {
   void deliver_answer(const frame_ptr& frame);
   void reply(const origin& to, const frame_ptr& answer);
   void refuse(const origin& to, const error& why);
+  static void tell(const local_asker& asker, const frame_ptr& answer);
   void send_to_peers(const to_peers& out);
   void start_local(local_request& request);
   void set_leader(const leader_changed& change);
   void set_members(const members_changed& change);
   void closed(const connection_closed& c);
   void tick();
+  void expire();
+  [[nodiscard]] bool admit(arrival& a, priority cls);
+  [[nodiscard]] std::uint64_t deadline_of(const frame_header& h) const noexcept;
   void publish_links();
   [[nodiscard]] origin origin_of(const arrival& a) const;
   [[nodiscard]] std::uint64_t now() const noexcept;
@@ -103,6 +127,9 @@ class router final : public hosted<router_actor::base> {
   std::function<void(const std::vector<member_address>&)> remember_;
   routing::lanes<arrival> lanes_;
   routing::admission admission_;
+  routing::open_requests<client_request> clients_;  // one credit each
+  routing::open_requests<local_asker> local_;
+  std::uint64_t ticks_ = 0;
   bool drain_scheduled_ = false;
   bool stopping_ = false;
   node_id leader_;
@@ -111,8 +138,6 @@ class router final : public hosted<router_actor::base> {
   std::unordered_map<request_id, forwarded, std::hash<request_id>, std::equal_to<>,
                      pooled_allocator<std::pair<const request_id, forwarded>>>
       forwarded_;
-  request_id last_local_{1};
-  std::unordered_map<request_id, std::pair<caf::strong_actor_ptr, request_id>> local_;
   std::deque<held> held_;
   std::unordered_map<node_id, std::string> members_;
   std::unordered_map<node_id, connection_id> heard_on_;  // where a peer's frames came in last

@@ -210,7 +210,8 @@ void vm_manager::tick() {
     if (fenced_ && strangers_are_gone()) fenced_ = false;
     if (!fenced_) renew();
   }
-  // The router forgets a request whose deadline passed: so do we, a second later.
+  // The router answers by the deadline at the latest; without it as well, a second later it is
+  // over.
   if (in_flight_request_ &&
       net::monotonic_ns() - in_flight_since_ns_ > report_deadline_ms * 1'000'000ULL + second_ns) {
     in_flight_request_ = {};

@@ -386,7 +386,8 @@ void node::start_timers() {
     keep_heap_in_order();  // of the thread that applies, also while there is nothing to apply
     actors::post<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
   });
-  loop_->every(100 * ms_ns, [this] { caf::anon_send(links_.router, actors::tick_atom::value); });
+  loop_->every(actors::router::tick_ns,
+               [this] { caf::anon_send(links_.router, actors::tick_atom::value); });
   loop_->every(250 * ms_ns, [this] {
     caf::anon_send(links_.state, actors::tick_atom::value);
     caf::anon_send(links_.vm, actors::tick_atom::value);

@@ -2,10 +2,10 @@
 // sent to an actor.
 //
 // Mailboxes are unbounded (DESIGN 8), so the bound is kept at the door: a request takes one credit
-// of its connection and one of its class, and gives both back when it is answered or its connection
-// goes. Without a credit the request is answered `overloaded` at once, with the time after which
-// trying again makes sense: the backlog divided by the rate at which requests of the class were
-// finished lately.
+// of its connection and one of its class, and gives both back when it is answered, its deadline
+// passes (the owner watches that: open_requests.hpp) or its connection goes. Without a credit the
+// request is answered `overloaded` at once, with the time after which trying again makes sense: the
+// backlog divided by the rate at which requests of the class were finished lately.
 //
 // Pure: time comes in as nanoseconds of a monotonic clock. O(1); no allocation after the first
 // request of a connection. Owner thread only; counters are readable by any thread.

@@ -19,6 +19,7 @@ raft::message message_from(std::uint64_t id, raft::message_type type, term in = 
 
 struct raft_node : surroundings {
   int exit_code = 0;
+  std::uint64_t ticked = 0;
 
   explicit raft_node(std::vector<node_id> voters, std::uint64_t repair = 0,
                      std::uint64_t tick_ns = 0) {
@@ -45,6 +46,7 @@ struct raft_node : surroundings {
   }
   void tick(int n) {
     for (int i = 0; i < n; ++i) {
+      ++ticked;
       caf::anon_send<caf::message_priority::high>(to.raft, tick_atom::value);
       run();
     }
@@ -334,6 +336,41 @@ TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) 
   n.run();
   ASSERT_EQ(n.seen.evaluated.size(), 1u);
   EXPECT_EQ(n.seen.evaluated.front().index, n.seen.commits.back().entries.back().index);
+}
+
+void ask(raft_node& n, std::size_t count, std::uint64_t deadline_ns) {
+  reads r;
+  const auto query = kv_put("q");
+  for (std::size_t i = 0; i < count; ++i)
+    r.list.push_back({origin{.where = origin::kind::connection,
+                             .request = request_id{i + 1},
+                             .deadline_ns = deadline_ns},
+                      query});
+  caf::anon_send(n.to.raft, std::move(r));
+  n.run();
+}
+
+TEST(raft_actor, reads_in_rounds_that_nobody_confirms_are_bounded_and_end_with_their_deadlines) {
+  constexpr std::uint64_t tick_ns = 10'000'000;
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 0, tick_ns);
+  n.lead_three();
+  for (int round = 0; round < 3; ++round) {
+    n.seen.answers.clear();
+    // Two rounds of the core; all in them give up within the next ticks.
+    const auto deadline = (n.ticked + 2) * tick_ns;
+    ask(n, limits::reads_max - 1, deadline);
+    ask(n, 1, deadline);
+    EXPECT_TRUE(n.seen.answers.empty());
+    ask(n, 1, deadline);
+    ASSERT_EQ(n.seen.answers.size(), 1u) << "one too many";
+    EXPECT_EQ(answer_in(n.seen.answers.front().frame).error(),
+              static_cast<std::uint32_t>(errc::overloaded));
+    for (int i = 0; i < 20; ++i) {
+      n.tick(1);
+      n.others_acknowledge(2);  // it goes on leading
+    }
+    ASSERT_TRUE(n.flags.is_leader());
+  }
 }
 
 // The entries from 2 through 3 of leader 2 in term 2, with the number of our repair and its last.

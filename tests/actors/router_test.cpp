@@ -37,6 +37,28 @@ struct routed : surroundings {
     caf::anon_send(to.router, local_request{f, caf::actor_cast<caf::strong_actor_ptr>(me)});
     run();
   }
+  void client_asks(std::size_t n, std::uint32_t deadline_ms = 1000) {
+    inbound in{connection_id{9}, node_id{}, {}};
+    for (std::size_t i = 0; i < n; ++i) {
+      auto h = kv_put("a")->header();
+      h.deadline_ms = deadline_ms;
+      h.request = request_id{i + 1};
+      in.frames.push_back(kv_put("a")->with_header(h));
+    }
+    caf::anon_send(to.router, std::move(in));
+    run();
+  }
+  std::size_t proposed() const {
+    std::size_t n = 0;
+    for (const auto& p : seen.proposals_batches) n += p.list.size();
+    return n;
+  }
+  void tick(std::uint64_t n) {
+    for (; n > 0; --n) {
+      caf::anon_send(to.router, tick_atom::value);
+      run();
+    }
+  }
   void lead() {
     caf::anon_send(to.router, leader_changed{facts.self, term{2}});
     run();
@@ -83,6 +105,69 @@ TEST(router, more_held_requests_than_the_bound_are_overloaded) {
   for (std::uint64_t i = 0; i < router::held_max + 3; ++i) r.ask(kv_put("a", request_id{i + 1}));
   EXPECT_EQ(r.got.size(), 3u);
   EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::overloaded));
+}
+
+TEST(router, a_local_request_is_answered_at_its_deadline_and_only_then) {
+  routed r;
+  r.lead();
+  r.ask(kv_put("a", request_id{5}));  // a deadline of a second; whoever works on it is silent
+  r.tick(9);
+  EXPECT_TRUE(r.got.empty());
+  r.tick(2);
+  ASSERT_EQ(r.got.size(), 1u);
+  EXPECT_EQ(r.got.front().request, request_id{5});
+  EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::timeout));
+  const auto from = r.seen.proposals_batches.front().list.front().from;
+  caf::anon_send(
+      r.to.router,
+      answers{{{from, error_answer(from.request, make_error(errc::conflict, "x"), node_id{1})}}});
+  r.run();
+  EXPECT_EQ(r.got.size(), 1u) << "the answer came too late";
+}
+
+TEST(router, a_clients_credit_comes_back_at_its_deadline_whatever_became_of_the_request) {
+  routed r;
+  r.lead();
+  for (std::size_t round = 1; round <= 3; ++round) {
+    r.client_asks(limits::client_outstanding_max);
+    EXPECT_EQ(r.proposed(), round * limits::client_outstanding_max);
+    r.client_asks(1);
+    EXPECT_EQ(r.proposed(), round * limits::client_outstanding_max) << "all its credits are out";
+    r.tick(11);
+  }
+  // The answers of the first round, far too late: they give back no credit of somebody else.
+  r.client_asks(limits::client_outstanding_max);
+  answers late;
+  for (const auto& p : r.seen.proposals_batches.front().list)
+    late.list.push_back(
+        {p.from, error_answer(p.from.request, make_error(errc::conflict, "x"), node_id{1})});
+  caf::anon_send(r.to.router, std::move(late));
+  r.run();
+  r.client_asks(1);
+  EXPECT_EQ(r.proposed(), 4 * limits::client_outstanding_max);
+}
+
+TEST(router, a_request_without_a_deadline_does_not_keep_its_credit_for_ever) {
+  routed r;
+  r.lead();
+  r.client_asks(limits::client_outstanding_max, 0);
+  r.tick(router::patience_ns / router::tick_ns - 1);
+  r.client_asks(1);
+  EXPECT_EQ(r.proposed(), limits::client_outstanding_max);
+  r.tick(2);
+  r.client_asks(1);
+  EXPECT_EQ(r.proposed(), limits::client_outstanding_max + 1);
+}
+
+TEST(router, a_connection_that_closed_owes_nothing_and_is_owed_nothing) {
+  routed r;
+  r.lead();
+  r.client_asks(limits::client_outstanding_max);
+  caf::anon_send(r.to.router, connection_closed{connection_id{9}, node_id{}});
+  r.client_asks(limits::client_outstanding_max);
+  r.tick(11);  // what was open of the first life must not come back a second time
+  r.client_asks(limits::client_outstanding_max + 5);
+  EXPECT_EQ(r.proposed(), 3 * limits::client_outstanding_max);
 }
 
 TEST(router, a_vote_overtakes_everything_that_came_before_it_in_the_same_read) {

@@ -7,6 +7,8 @@ import pathlib
 import queue
 import sys
 import threading
+import time
+from collections import Counter
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from harness import (
@@ -241,6 +243,47 @@ class Retries(Case):
         counting.join(PATIENCE)
         self.assertEqual((counting.is_alive(), errors), (False, []))
         self.assertEqual(cluster.ok("kv", "get", "counter")["value"], str(done[0]))
+
+
+class Credits(Case):
+    """Each connection may have 256 requests outstanding: a credit comes back at its deadline."""
+
+    def all_at_once(self, session, command, timeout_ms):
+        """256 of one command outstanding together: how many had which outcome."""
+        boxes = [session.send(command, timeout_ms=timeout_ms) for _ in range(256)]
+        answers = [box.get(timeout=PATIENCE) for box in boxes]
+        return Counter(a.get("error", {}).get("code", a["op"]) for a in answers)
+
+    def test_a_leader_that_hung_longer_than_the_deadlines_costs_a_connection_nothing(self):
+        cluster = self.cluster(3)
+        leader = cluster.leader()
+        with Session(cluster.followers()[:1]) as session:
+            self.assertEqual(self.all_at_once(session, "kv put k v", 20_000), {"ok": 256})
+            leader.suspend()
+            self.all_at_once(session, "kv put k v", 100)
+            end = time.monotonic() + 3  # the router used to forget what was a second too late
+            while time.monotonic() < end:
+                session.ask("kv put k v", timeout_ms=500)
+            leader.resume()
+            eventually("it goes on", lambda: session.ask("kv put k v")["op"] == "ok")
+            self.assertEqual(self.all_at_once(session, "kv put k v", 20_000), {"ok": 256})
+
+    def test_puts_that_timed_out_are_in_no_stale_reads_way(self):
+        cluster = self.cluster(3)
+        leader, others = cluster.leader(), cluster.followers()
+        with Session([leader]) as session:
+            session.ask("kv put k v")
+            for node in others:
+                node.suspend()
+            for _ in range(3):
+                codes = self.all_at_once(session, "kv put k v", 300)
+                self.assertLessEqual(set(codes), {"timeout", "no_leader", "overloaded"})
+            eventually("a read", lambda: session.ask("kv get k --stale")["op"] == "ok")
+            self.assertEqual(self.all_at_once(session, "kv get k --stale", 20_000), {"ok": 256})
+            for node in others:
+                node.resume()
+            eventually("it goes on", lambda: session.ask("kv put k v")["op"] == "ok")
+            self.assertEqual(self.all_at_once(session, "kv put k v", 20_000), {"ok": 256})
 
 
 class Facts(Case):
