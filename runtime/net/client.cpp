@@ -31,12 +31,27 @@ struct slot {
   repl::reply_fn done;
   std::size_t lane = 0;
   std::uint64_t deadline_ns = never;
-  bool appended = false;           // its bytes are in the lane's stream
+  bool appended = false;           // its bytes are in a connection's stream
+  std::size_t link = 0;            // in which
   std::uint64_t stream_start = 0;  // where
+  std::uint64_t heard_before = 0;  // what had come in on it by then
+};
+
+/// A connection, and what it is for.
+struct link {
+  link(int epoll_fd, std::uint32_t index, std::size_t max_frame_bytes)
+      : io(epoll_fd, index, max_frame_bytes) {}
+
+  client_lane io;
+  std::size_t lane = 0;         // whose requests it carries
+  std::size_t address = 0;      // of its node
+  std::size_t outstanding = 0;  // of these, in its stream and not answered
+  bool retired = false;         // the lane has left it: closed when nothing is outstanding
 };
 
 /// What a lane does besides moving bytes: which address, and who waits for it.
 struct route {
+  std::size_t link = 0;               // the connection that new requests take
   std::size_t address = 0;            // that is tried, or connected
   std::size_t tries_left = 0;         // in this round
   std::uint64_t deadline_ns = never;  // of the connect and the hello
@@ -53,15 +68,14 @@ class client::impl {
     CHECK_GE(options_.lanes, std::size_t{1});
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
     CHECK_GE(epoll_, 0);
-    lanes_.reserve(options_.lanes);
     for (std::size_t i = 0; i < options_.lanes; ++i) {
-      lanes_.emplace_back(epoll_, static_cast<std::uint32_t>(i), options_.max_frame_bytes);
       routes_.emplace_back();
       routes_.back().address = i % options_.addresses.size();
+      routes_.back().link = take_link(i);
     }
   }
   ~impl() {
-    lanes_.clear();
+    links_.clear();
     ::close(epoll_);
   }
   impl(const impl&) = delete;
@@ -73,12 +87,12 @@ class client::impl {
     s.id = ++s.uses << slot_bits | index;
     s.request = r;
     s.done = std::move(done);
-    s.lane = lane % lanes_.size();
+    s.lane = lane % routes_.size();
     s.deadline_ns = now_ns() + r.timeout_ms * ns_per_ms;
     s.appended = false;
     next_deadline_ns_ = std::min(next_deadline_ns_, s.deadline_ns);
     ++outstanding_;
-    if (lanes_[s.lane].state() == lane_state::ready && routes_[s.lane].waiting.empty())
+    if (lane_of(s.lane).state() == lane_state::ready && routes_[s.lane].waiting.empty())
       append(s);
     else
       routes_[s.lane].waiting.push_back(s.id);
@@ -96,16 +110,17 @@ class client::impl {
     for (int i = 0; i < n; ++i) serve(events[static_cast<std::size_t>(i)]);
     const auto now = now_ns();
     if (now >= next_deadline_ns_) expire(now);
-    for (std::size_t i = 0; i < lanes_.size(); ++i) advance(i);
+    for (std::size_t i = 0; i < routes_.size(); ++i) advance(i);
+    if (retired_ > 0) serve_retired();
     call_back();
   }
 
   /// Milliseconds until process() is due; -1: only when something is readable.
   [[nodiscard]] int wait_ms() const {
     if (!finished_.empty()) return 0;
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      if (lanes_[i].wants_flush()) return 0;
-      if (lanes_[i].state() == lane_state::idle && !routes_[i].waiting.empty()) return 0;
+    for (std::size_t i = 0; i < routes_.size(); ++i) {
+      if (lane_of(i).wants_flush()) return 0;
+      if (lane_of(i).state() == lane_state::idle && !routes_[i].waiting.empty()) return 0;
     }
     if (next_deadline_ns_ == never) return -1;
     const auto now = now_ns();
@@ -116,9 +131,27 @@ class client::impl {
 
   [[nodiscard]] int epoll_fd() const noexcept { return epoll_; }
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
-  [[nodiscard]] node_id peer() const noexcept { return lanes_[0].peer(); }
+  [[nodiscard]] node_id peer() const noexcept { return lane_of(0).peer(); }
 
  private:
+  [[nodiscard]] client_lane& lane_of(std::size_t route) { return links_[routes_[route].link].io; }
+  [[nodiscard]] const client_lane& lane_of(std::size_t route) const {
+    return links_[routes_[route].link].io;
+  }
+
+  /// A connection that is idle and no other lane's.
+  std::size_t take_link(std::size_t lane) {
+    if (free_links_.empty()) {
+      free_links_.push_back(links_.size());
+      links_.emplace_back(epoll_, static_cast<std::uint32_t>(links_.size()),
+                          options_.max_frame_bytes);
+    }
+    const auto index = free_links_.back();
+    free_links_.pop_back();
+    links_[index].lane = lane;
+    return index;
+  }
+
   std::size_t take_slot() {
     if (free_.empty()) {
       slots_.emplace_back();
@@ -138,6 +171,8 @@ class client::impl {
 
   repl::reply_fn free_slot(slot& s) {
     free_.push_back(s.id & ((std::uint64_t{1} << slot_bits) - 1));
+    if (s.appended) --links_[s.link].outstanding;
+    s.appended = false;
     s.id = 0;
     s.deadline_ns = never;
     s.request.body = {};
@@ -148,15 +183,19 @@ class client::impl {
   void append(slot& s) {
     const auto now = now_ns();
     const auto left = s.deadline_ns > now ? (s.deadline_ns - now) / ns_per_ms : 0;
-    s.stream_start = lanes_[s.lane].append(
-        {.kind = s.request.kind,
-         .cls = priority::normal,
-         .length = static_cast<std::uint32_t>(s.request.body.size()),
-         .deadline_ms = static_cast<std::uint32_t>(std::max<std::uint64_t>(left, 1)),
-         .request = request_id{s.id},
-         .target = s.request.target},
-        s.request.body.bytes());
+    s.link = routes_[s.lane].link;
+    auto& to = links_[s.link];
+    s.heard_before = to.io.heard();
+    s.stream_start =
+        to.io.append({.kind = s.request.kind,
+                      .cls = priority::normal,
+                      .length = static_cast<std::uint32_t>(s.request.body.size()),
+                      .deadline_ms = static_cast<std::uint32_t>(std::max<std::uint64_t>(left, 1)),
+                      .request = request_id{s.id},
+                      .target = s.request.target},
+                     s.request.body.bytes());
     s.appended = true;
+    ++to.outstanding;
   }
 
   /// Ends a request with an error; its callback runs at the end of process().
@@ -171,7 +210,7 @@ class client::impl {
 
   void serve(const epoll_event& event) {
     const std::size_t i = event.data.u32;
-    auto& lane = lanes_[i];
+    auto& lane = links_[i].io;
     if (lane.state() == lane_state::idle) return;  // closed by an earlier event of this turn
     const bool connecting = lane.state() == lane_state::connecting;
     if (connecting || (event.events & EPOLLOUT) != 0)
@@ -183,12 +222,13 @@ class client::impl {
 
   void receive(std::size_t i) {
     while (true) {
-      auto next = lanes_[i].next_frame();
+      auto next = links_[i].io.next_frame();
       if (!next) return lose(i, next.error());
       if (!*next) return;
       const auto& [header, body] = **next;
       auto* s = find(header.request.value());
-      if (header.kind != frame_kind::answer || s == nullptr || s->lane != i) continue;
+      if (header.kind != frame_kind::answer || s == nullptr || !s->appended || s->link != i)
+        continue;
       const auto done = free_slot(*s);
       if (done) done(body);
     }
@@ -196,14 +236,16 @@ class client::impl {
 
   /// The connection is gone: what may have left fails, the rest waits for the next address.
   void lose(std::size_t i, const std::string& why) {
-    auto& r = routes_[i];
-    const auto& address = options_.addresses[r.address];
-    const bool was_ready = lanes_[i].state() == lane_state::ready;
+    auto& k = links_[i];
+    auto& r = routes_[k.lane];
+    const auto& address = options_.addresses[k.address];
+    const bool was_ready = k.io.state() == lane_state::ready;
     std::vector<repl::call_id> unsent;
     for (auto& s : slots_) {
-      if (s.id == 0 || s.lane != i || !s.appended) continue;
-      if (s.stream_start >= lanes_[i].written()) {
+      if (s.id == 0 || !s.appended || s.link != i) continue;
+      if (s.stream_start >= k.io.written()) {
         s.appended = false;
+        --k.outstanding;
         unsent.push_back(s.id);
       } else {
         fail(s, make_error(errc::connection_lost,
@@ -212,11 +254,12 @@ class client::impl {
     }
     std::ranges::sort(unsent);
     r.waiting.insert(r.waiting.begin(), unsent.begin(), unsent.end());
-    lanes_[i].close();
+    k.io.close();
+    if (k.retired) return;
     if (was_ready) r.tries_left = 0;  // a new round begins with the next address
     r.failures += (r.failures.empty() ? "" : "; ") + to_string(address) + ": " + why;
     r.address = (r.address + 1) % options_.addresses.size();
-    if (!was_ready && r.tries_left == 0) give_up(i);
+    if (!was_ready && r.tries_left == 0) give_up(k.lane);
   }
 
   /// Every address was tried: what waits fails, surely unsent.
@@ -231,7 +274,7 @@ class client::impl {
 
   /// Starts, continues or flushes a lane, as its state asks for.
   void advance(std::size_t i) {
-    auto& lane = lanes_[i];
+    auto& lane = lane_of(i);
     auto& r = routes_[i];
     if (lane.state() == lane_state::ready) {
       r.tries_left = 0;
@@ -240,7 +283,7 @@ class client::impl {
       for (const auto id : std::exchange(r.waiting, {}))
         if (auto* s = find(id)) append(*s);
       if (lane.wants_flush())
-        if (auto ok = lane.flush(); !ok) lose(i, ok.error());
+        if (auto ok = lane.flush(); !ok) lose(r.link, ok.error());
     }
     std::erase_if(r.waiting, [this](repl::call_id id) { return find(id) == nullptr; });
     if (lane.state() == lane_state::idle && !r.waiting.empty()) connect(i);
@@ -252,12 +295,45 @@ class client::impl {
       r.tries_left = options_.addresses.size();
       r.failures.clear();
     }
-    while (lanes_[i].state() == lane_state::idle && r.tries_left > 0) {
+    auto& k = links_[r.link];
+    while (k.io.state() == lane_state::idle && r.tries_left > 0) {
       --r.tries_left;
       r.deadline_ns = now_ns() + patience_ns(r);
       next_deadline_ns_ = std::min(next_deadline_ns_, r.deadline_ns);
-      if (auto ok = lanes_[i].start(options_.addresses[r.address]); !ok) lose(i, ok.error());
+      k.address = r.address;
+      if (auto ok = k.io.start(options_.addresses[r.address]); !ok) lose(r.link, ok.error());
     }
+  }
+
+  /// The node hangs: what is new goes to the next address.
+  void retire(std::size_t link) {
+    auto& k = links_[link];
+    k.retired = true;
+    ++retired_;
+    auto& r = routes_[k.lane];
+    r.link = take_link(k.lane);
+    r.address = (r.address + 1) % options_.addresses.size();
+    r.tries_left = 0;  // a whole round, which ends with the address of the node that hangs
+  }
+
+  void serve_retired() {
+    for (std::size_t i = 0; i < links_.size(); ++i) {
+      auto& k = links_[i];
+      if (!k.retired) continue;
+      if (k.io.wants_flush())
+        if (auto ok = k.io.flush(); !ok) lose(i, ok.error());
+      if (k.outstanding > 0) continue;
+      k.io.close();
+      k.retired = false;
+      --retired_;
+      free_links_.push_back(i);
+    }
+  }
+
+  /// Nothing at all came from its node since this request was sent, and there are other nodes.
+  [[nodiscard]] bool hangs(const slot& s) const {
+    const auto& k = links_[s.link];
+    return options_.addresses.size() > 1 && !k.retired && k.io.heard() == s.heard_before;
   }
 
   /// How long one address may take: never so long that a waiting request misses the other ones.
@@ -272,30 +348,32 @@ class client::impl {
 
   /// Ends what is late, and finds the next time to look.
   void expire(std::uint64_t now) {
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      const auto state = lanes_[i].state();
+    for (const auto& r : routes_) {
+      const auto state = links_[r.link].io.state();
       const bool opening = state == lane_state::connecting || state == lane_state::greeting;
-      if (opening && now >= routes_[i].deadline_ns) lose(i, "no answer in time");
+      if (opening && now >= r.deadline_ns) lose(r.link, "no answer in time");
     }
     next_deadline_ns_ = never;
     for (auto& s : slots_) {
       if (s.id != 0 && now >= s.deadline_ns) {
-        if (s.appended)
+        if (s.appended) {
+          if (hangs(s)) retire(s.link);
           fail(s, make_error(errc::timeout,
                              "no answer within " + std::to_string(s.request.timeout_ms) + " ms"));
-        else
+        } else {
           fail(s, make_error(errc::unavailable, "no node was reached within " +
                                                     std::to_string(s.request.timeout_ms) + " ms" +
                                                     (routes_[s.lane].failures.empty()
                                                          ? ""
                                                          : " (" + routes_[s.lane].failures + ")")));
+        }
       }
       if (s.id != 0) next_deadline_ns_ = std::min(next_deadline_ns_, s.deadline_ns);
     }
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      const auto state = lanes_[i].state();
+    for (const auto& r : routes_) {
+      const auto state = links_[r.link].io.state();
       if (state == lane_state::connecting || state == lane_state::greeting)
-        next_deadline_ns_ = std::min(next_deadline_ns_, routes_[i].deadline_ns);
+        next_deadline_ns_ = std::min(next_deadline_ns_, r.deadline_ns);
     }
   }
 
@@ -306,7 +384,9 @@ class client::impl {
 
   client_options options_;
   int epoll_ = -1;
-  std::vector<client_lane> lanes_;
+  std::deque<link> links_;  // never moves: its index is in epoll
+  std::vector<std::size_t> free_links_;
+  std::size_t retired_ = 0;
   std::vector<route> routes_;
   std::deque<slot> slots_;  // never moves: callbacks may submit
   std::vector<std::uint64_t> free_;

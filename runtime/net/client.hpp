@@ -10,6 +10,12 @@
 // errc::connection_lost. There is no other retry. When a round fails, what waits fails with
 // errc::unavailable: surely not sent.
 //
+// A node may also hang with its connections open. When a request gets no answer in time, and
+// nothing at all came on its connection since it was sent, the lane goes to the next address with
+// what is new (back to the same one only when no other can be reached). The old connection stays
+// for what is outstanding there, until that is answered or late, too. With one address nothing of
+// this happens.
+//
 // Not thread-safe: one thread submits and processes.
 #pragma once
 

@@ -40,11 +40,6 @@ tl::expected<address_list, std::string> resolve(const endpoint& to) {
 
 }  // namespace
 
-client_lane::client_lane(client_lane&& o) noexcept
-    : epoll_(o.epoll_), index_(o.index_), max_frame_bytes_(o.max_frame_bytes_) {
-  CHECK(o.state_ == lane_state::idle);  // only moved while the client is being made
-}
-
 tl::expected<void, std::string> client_lane::start(const endpoint& to) {
   CHECK(state_ == lane_state::idle);
   const auto addresses = resolve(to);
@@ -76,7 +71,7 @@ void client_lane::close() noexcept {
   peer_ = {};
   out_.clear();
   sent_ = 0;
-  written_ = appended_ = 0;
+  written_ = appended_ = heard_ = 0;
   in_begin_ = in_end_ = 0;
 }
 
@@ -153,6 +148,7 @@ tl::expected<void, std::string> client_lane::readable() {
   const auto n = ::recv(fd_, in_.data() + in_end_, in_.size() - in_end_, 0);
   if (n > 0) {
     in_end_ += static_cast<std::size_t>(n);
+    heard_ += static_cast<std::uint64_t>(n);
     return {};
   }
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return {};

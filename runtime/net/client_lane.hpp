@@ -25,8 +25,8 @@ class client_lane {
  public:
   client_lane(int epoll_fd, std::uint32_t index, std::size_t max_frame_bytes)
       : epoll_(epoll_fd), index_(index), max_frame_bytes_(max_frame_bytes) {}
-  client_lane(client_lane&& o) noexcept;
-  client_lane& operator=(client_lane&&) = delete;
+  client_lane(const client_lane&) = delete;
+  client_lane& operator=(const client_lane&) = delete;
   ~client_lane() { close(); }
 
   [[nodiscard]] lane_state state() const noexcept { return state_; }
@@ -41,6 +41,8 @@ class client_lane {
   std::uint64_t append(const frame_header& h, std::span<const std::byte> body);
   /// Bytes that were given to the kernel since the connection began.
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
+  /// Bytes that came in since the connection began.
+  [[nodiscard]] std::uint64_t heard() const noexcept { return heard_; }
   [[nodiscard]] bool wants_flush() const noexcept {
     return state_ == lane_state::ready && sent_ < out_.size() && !blocked_;
   }
@@ -77,6 +79,7 @@ class client_lane {
   std::size_t sent_ = 0;  // of out_
   std::uint64_t written_ = 0;
   std::uint64_t appended_ = 0;
+  std::uint64_t heard_ = 0;
   std::vector<std::byte> in_;
   std::size_t in_begin_ = 0;
   std::size_t in_end_ = 0;

@@ -286,6 +286,34 @@ class Credits(Case):
             self.assertEqual(self.all_at_once(session, "kv put k v", 20_000), {"ok": 256})
 
 
+class HungNodes(Case):
+    def test_a_client_with_several_addresses_leaves_a_node_that_hangs(self):
+        cluster = self.cluster(3)
+        hung, other = cluster.followers()
+        with Session([hung, other, cluster.leader()]) as session:
+            session.ask("kv put k v")
+            self.assertEqual(session.ask("kv list --stale")["node"], hung.number)
+            hung.suspend()
+            late = session.send("cluster digest", timeout_ms=20_000)
+            self.assertEqual(session.ask("kv put k lost", timeout_ms=500)["op"], "info")
+            for i in range(20):
+                self.assertEqual(session.ask(f"kv put k {i}", timeout_ms=20_000)["op"], "ok")
+                self.assertEqual(session.ask("kv list --stale")["node"], other.number)
+            hung.resume()
+            self.assertEqual(late.get(timeout=PATIENCE)["node"], hung.number, "it was kept for it")
+            self.assertEqual(session.ask("kv list --stale")["node"], other.number)
+
+    def test_with_one_address_a_client_waits_for_the_node_that_hangs(self):
+        cluster = self.cluster(1)
+        with Session(cluster) as session:
+            session.ask("kv put k v")
+            cluster[0].suspend()
+            for _ in range(2):
+                self.assertEqual(session.ask("kv get k", timeout_ms=200)["op"], "info")
+            cluster[0].resume()
+            self.assertEqual(session.ask("kv get k")["op"], "ok")
+
+
 class Facts(Case):
     def test_stale_reads_are_answered_without_a_quorum_and_say_how_old_they_are(self):
         cluster = self.cluster(3)

@@ -52,6 +52,16 @@ class client_test : public testing::Test {
     }
   }
 
+  /// Lane 0 is connected to it; what it was asked for that is forgotten.
+  void connect_to(fake_node& node) {
+    outcome_of_call call;
+    submit(call);
+    until([&] { return !node.requests.empty(); }, {&node});
+    node.answer(node.requests[0], {});
+    until([&] { return call.calls == 1; }, {&node});
+    node.requests.clear();
+  }
+
   std::unique_ptr<client> client_;
 };
 
@@ -203,6 +213,127 @@ TEST_F(client_test, no_answer_in_time_is_a_timeout_with_unknown_outcome) {
   node.answer(node.requests[1], {});
   until([&] { return next.calls == 1; }, {&node});
   EXPECT_EQ(call.calls, 1);
+}
+
+TEST_F(client_test, with_one_address_a_node_that_hangs_keeps_its_connection) {
+  fake_node node;
+  make({node.where()});
+  connect_to(node);
+  outcome_of_call call;
+  submit(call, 60);
+  until([&] { return call.calls == 1; }, {&node});
+  outcome_of_call next;
+  submit(next);
+  until([&] { return node.requests.size() == 2; }, {&node});
+  EXPECT_EQ(node.connections_seen, 1u);
+}
+
+TEST_F(client_test, after_a_timeout_without_a_sound_what_is_new_goes_to_the_next_node) {
+  fake_node hung(1);
+  fake_node other(2);
+  make({hung.where(), other.where()});
+  connect_to(hung);
+  outcome_of_call call;
+  submit(call, 60);
+  until([&] { return call.calls == 1; }, {&hung, &other});
+  EXPECT_EQ(call.failed->code, errc::timeout);
+  outcome_of_call next;
+  submit(next);
+  until([&] { return other.requests.size() == 1; }, {&hung, &other});
+  other.answer(other.requests[0], {});
+  until([&] { return next.calls == 1 && hung.connections_ended == 1; }, {&hung, &other});
+  EXPECT_FALSE(next.failed);
+  EXPECT_EQ(client_->connected_node(), node_id{2});
+  EXPECT_EQ(hung.requests.size(), 1u) << "nothing new went there";
+  EXPECT_EQ(other.requests.size(), 1u) << "what timed out was retried behind the caller's back";
+}
+
+TEST_F(client_test, the_connection_that_was_left_stays_for_what_is_outstanding_on_it) {
+  fake_node hung(1);
+  fake_node other(2);
+  make({hung.where(), other.where()});
+  connect_to(hung);
+  outcome_of_call late;
+  outcome_of_call patient;
+  outcome_of_call cancelled;
+  submit(late, 60);
+  submit(patient);
+  const auto id = submit(cancelled);
+  until([&] { return late.calls == 1; }, {&hung, &other});
+  outcome_of_call next;
+  submit(next);
+  until([&] { return other.requests.size() == 1; }, {&hung, &other});
+  client_->cancel(id);
+  for (const auto& r : hung.requests) hung.answer(r, {});  // it wakes up
+  until([&] { return patient.calls == 1 && hung.connections_ended == 1; }, {&hung, &other});
+  EXPECT_FALSE(patient.failed);
+  EXPECT_EQ(late.calls, 1);
+  EXPECT_EQ(cancelled.calls, 0);
+  outcome_of_call last;
+  submit(last);
+  until([&] { return other.requests.size() == 2; }, {&hung, &other});
+  EXPECT_EQ(other.connections_seen, 1u) << "who answers again is not gone back to";
+}
+
+TEST_F(client_test, a_connection_that_was_left_may_break_and_be_used_again) {
+  fake_node first(1);
+  fake_node second(2);
+  make({first.where(), second.where()});
+  connect_to(first);
+  for (int round = 0; round < 4; ++round) {
+    auto& hung = round % 2 == 0 ? first : second;
+    auto& other = round % 2 == 0 ? second : first;
+    outcome_of_call late;
+    outcome_of_call patient;
+    const auto asked = other.requests.size();
+    submit(late, 60);
+    submit(patient);
+    until([&] { return late.calls == 1; }, {&hung, &other});
+    outcome_of_call next;
+    submit(next, 10'000);
+    until([&] { return other.requests.size() == asked + 1; }, {&hung, &other});
+    hung.drop_connections();
+    until([&] { return patient.calls == 1; }, {&hung, &other});
+    EXPECT_EQ(patient.failed->code, errc::connection_lost);
+    EXPECT_EQ(next.calls, 0);
+    other.answer(other.requests.back(), {});
+    until([&] { return next.calls == 1; }, {&hung, &other});
+    EXPECT_FALSE(next.failed);
+  }
+}
+
+TEST_F(client_test, a_node_that_answers_others_is_not_left_for_one_late_answer) {
+  fake_node node(1);
+  fake_node other(2);
+  make({node.where(), other.where()});
+  connect_to(node);
+  outcome_of_call slow;
+  outcome_of_call quick;
+  submit(slow, 1000);
+  submit(quick);
+  until([&] { return node.requests.size() == 2; }, {&node, &other});
+  node.answer(node.requests[1], {});
+  until([&] { return slow.calls == 1; }, {&node, &other});
+  EXPECT_EQ(quick.calls, 1);
+  outcome_of_call next;
+  submit(next);
+  until([&] { return node.requests.size() == 3; }, {&node, &other});
+  EXPECT_EQ(other.connections_seen, 0u);
+}
+
+TEST_F(client_test, when_no_other_node_can_be_reached_the_one_that_hung_is_asked_again) {
+  fake_node node(1);
+  make({node.where(), nobody(), nobody()});
+  connect_to(node);
+  outcome_of_call call;
+  submit(call, 60);
+  until([&] { return call.calls == 1; }, {&node});
+  outcome_of_call next;
+  submit(next);
+  until([&] { return node.requests.size() == 2; }, {&node});
+  node.answer(node.requests[1], {});
+  until([&] { return next.calls == 1; }, {&node});
+  EXPECT_FALSE(next.failed);
 }
 
 TEST_F(client_test, no_connection_in_time_is_surely_unsent) {

@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <utility>
 
 namespace blixard::repl::test {
 
 struct fake_node::peer {
   int fd = -1;
   bool greeted = false;
+  bool ended = false;
   std::string in;
   ~peer() { ::close(fd); }
 };
@@ -68,6 +70,7 @@ void fake_node::read_from(int key, peer& p) {
   std::array<char, 65536> bytes;
   while (true) {
     const auto n = ::recv(p.fd, bytes.data(), bytes.size(), 0);
+    if (n == 0) connections_ended += std::exchange(p.ended, true) ? 0 : 1;
     if (n <= 0) break;
     p.in.append(bytes.data(), static_cast<std::size_t>(n));
   }

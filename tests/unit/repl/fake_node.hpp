@@ -42,6 +42,8 @@ class fake_node {
   /// Hello is answered with this error.
   std::string refuse_with;
   std::uint64_t connections_seen = 0;
+  /// Of these, closed by the client.
+  std::uint64_t connections_ended = 0;
 
   void answer(const asked& to, pb::Answer a);
   /// Bytes as they are, on every connection.
