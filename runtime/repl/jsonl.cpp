@@ -188,10 +188,11 @@ void jsonl_session::start(line_spec spec, task_clock now) {
   const auto act = inv->spec->act;
   const bool endless = act == action::watch || (act == action::follow && inv->has("--follow"));
   if (endless || act == action::timing || act == action::source || act == action::quit)
-    return refuse(make_error(errc::unsupported, inv->spec->name() +
-                                                    (endless ? " gives more than one answer" : "") +
-                                                    " and is for the shell only"),
-                  spec.id);
+    return refuse(
+        make_error(errc::unsupported, inv->spec->name() +
+                                          (endless ? " gives more than one answer and is" : " is") +
+                                          " for the shell only"),
+        spec.id);
   if (spec.timeout_ms && inv->has("--timeout"))
     return refuse(make_error(errc::invalid_argument, "give timeout_ms or --timeout, not both"),
                   spec.id);

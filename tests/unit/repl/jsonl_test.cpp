@@ -104,9 +104,12 @@ TEST_F(jsonl_test, every_bad_json_line_gets_one_answer_with_its_id) {
       {R"({"id":1,"cmd":"kv get 'a"})", "not closed"},
       {R"({"id":1,"cmd":"kv gte a"})", "unknown command"},
       {R"({"id":1,"cmd":"kv get a --timeout 1","timeout_ms":5})", "not both"},
-      {R"({"id":1,"cmd":"watch vm list"})", "shell only"},
+      {R"({"id":1,"cmd":"watch vm list"})",
+       "watch gives more than one answer and is for the shell only"},
       {R"({"id":1,"cmd":"vm logs web --follow"})", "shell only"},
-      {R"({"id":1,"cmd":"quit"})", "shell only"},
+      {R"({"id":1,"cmd":"quit"})", "quit is for the shell only"},
+      {R"({"id":1,"cmd":"timing on"})", "timing is for the shell only"},
+      {R"({"id":1,"cmd":"source file"})", "source is for the shell only"},
       {R"({"id":1,"cmd":"kv get ''"})", "the key is empty"},
   };
   for (const auto& [line, message] : cases) {
