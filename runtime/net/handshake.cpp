@@ -5,11 +5,17 @@
 namespace blixard::net {
 namespace {
 
+std::string name_of(cluster_id id) {
+  std::string out;
+  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[id.value() >> shift & 15];
+  return out;
+}
+
 std::optional<error> judge_cluster(const hello& theirs, const local_identity& us) {
   if (!theirs.cluster || !us.cluster || theirs.cluster == us.cluster) return std::nullopt;
   return make_error(errc::permission_denied,
-                    "cluster " + to_string(us.cluster) + " does not talk to members of cluster " +
-                        to_string(theirs.cluster),
+                    "cluster " + name_of(us.cluster) + " does not talk to members of cluster " +
+                        name_of(theirs.cluster),
                     "check the addresses and the data directories: they belong to two clusters");
 }
 

@@ -91,6 +91,15 @@ TEST(handshake, the_listener_judges_the_dialler) {
   }
 }
 
+TEST(handshake, clusters_are_named_as_everywhere_else) {
+  hello h;
+  h.cluster = cluster_id{0xfeedfacecafebeef};
+  const auto e = judge_dialler(h, {node_id{1}, cluster_id{7}});
+  ASSERT_TRUE(e);
+  EXPECT_NE(e->message.find("cluster 0000000000000007 "), std::string::npos) << e->message;
+  EXPECT_NE(e->message.find("cluster feedfacecafebeef"), std::string::npos) << e->message;
+}
+
 TEST(handshake, the_dialler_judges_the_listener) {
   const local_identity us{node_id{1}, cluster_id{7}};
   hello h;
