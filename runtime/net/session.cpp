@@ -215,7 +215,7 @@ void session::greet_listener(const hello& theirs) {
     return conn_.close(close_reason::refused);
   }
   packs_ = theirs.packs;
-  note_round_trip(transport_.shared().io.now_ns() - hello_ns_);
+  round_trip_.note(transport_.shared().io.now_ns() - hello_ns_);
   link_->now = link::state::up;
   link_->failures = 0;
   announce();
@@ -249,7 +249,7 @@ void session::take_pings(std::vector<frame_ptr>& frames) {
       // Refused only when the queue is full: then the other side has worse to worry about.
       (void)conn_.send(ping_frame(h.request, false), ping_key);
     } else if (h.request.value() == ping_ns_ && ping_ns_ != 0) {
-      note_round_trip(heard_ns_ - ping_ns_);
+      round_trip_.note(heard_ns_ - ping_ns_);
       ping_ns_ = 0;
     }
     return true;
@@ -259,12 +259,6 @@ void session::take_pings(std::vector<frame_ptr>& frames) {
 
 void session::ping(std::uint64_t now_ns) {
   if (conn_.send(ping_frame(request_id{now_ns}, true), ping_key)) ping_ns_ = now_ns;
-}
-
-// Smoothed as TCP does it (RFC 6298): one eighth of each new sample.
-void session::note_round_trip(std::uint64_t sample_ns) noexcept {
-  const auto sample = std::max<std::uint64_t>(sample_ns, 1);
-  rtt_ns_ = rtt_ns_ == 0 ? sample : (rtt_ns_ * 7 + sample) / 8;
 }
 
 void session::tick(std::uint64_t now_ns) {

@@ -10,6 +10,7 @@
 
 #include "runtime/net/connection.hpp"
 #include "runtime/net/handshake.hpp"
+#include "runtime/net/round_trip.hpp"
 #include "runtime/net/transport.hpp"
 
 namespace blixard::net {
@@ -54,7 +55,7 @@ class session final : public connection_owner {
   [[nodiscard]] bool open() const noexcept { return conn_.now() == connection::state::open; }
   /// on_connected was called for it.
   [[nodiscard]] bool announced() const noexcept { return announced_; }
-  [[nodiscard]] std::uint64_t rtt_ns() const noexcept { return rtt_ns_; }
+  [[nodiscard]] std::uint64_t rtt_ns() const noexcept { return round_trip_.ns(); }
   [[nodiscard]] link* out() const noexcept { return link_; }
   [[nodiscard]] close_reason why_closed() const noexcept { return why_closed_; }
 
@@ -73,7 +74,6 @@ class session final : public connection_owner {
   void take_pings(std::vector<frame_ptr>& frames);
   [[nodiscard]] bool unpack(std::vector<frame_ptr>& frames);
   void ping(std::uint64_t now_ns);
-  void note_round_trip(std::uint64_t sample_ns) noexcept;
   void arm_deadline(std::uint32_t ms, close_reason reason);
 
   transport::impl& transport_;
@@ -81,10 +81,10 @@ class session final : public connection_owner {
   connection conn_;
   link* link_;  // null for an accepted connection
   timer_id deadline_;
-  std::uint64_t hello_ns_ = 0;        // when ours left (dialler)
-  std::uint64_t heard_ns_ = 0;        // last read with a frame
-  std::uint64_t ping_ns_ = 0;         // the ping that is unanswered; 0: none
-  std::uint64_t rtt_ns_ = 0;          // smoothed; 0: not measured
+  std::uint64_t hello_ns_ = 0;  // when ours left (dialler)
+  std::uint64_t heard_ns_ = 0;  // last read with a frame
+  std::uint64_t ping_ns_ = 0;   // the ping that is unanswered; 0: none
+  round_trip round_trip_;
   std::uint64_t half_closed_ns_ = 0;  // when the other side stopped sending; 0: it did not
   std::uint32_t outstanding_ = 0;     // requests of a client that have no answer yet
   close_reason why_closed_ = close_reason::local;
