@@ -234,6 +234,12 @@ struct local_query {
   origin from;
   frame_ptr query;
 };
+/// A question about the cluster, on its way from node-state over raft (which publishes its view)
+/// and back.
+struct status_query {
+  origin from;
+  frame_ptr query;
+};
 /// State from the leader, replaces everything.
 struct install_snapshot {
   snapshot snap;
@@ -354,6 +360,7 @@ BLIXARD_LOCAL_MESSAGE(keep_chunk)
 BLIXARD_LOCAL_MESSAGE(committed)
 BLIXARD_LOCAL_MESSAGE(ready_reads)
 BLIXARD_LOCAL_MESSAGE(local_query)
+BLIXARD_LOCAL_MESSAGE(status_query)
 BLIXARD_LOCAL_MESSAGE(install_snapshot)
 BLIXARD_LOCAL_MESSAGE(take_snapshot)
 BLIXARD_LOCAL_MESSAGE(machine_loaded)

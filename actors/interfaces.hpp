@@ -81,6 +81,8 @@ using raft_actor = caf::typed_actor<
     caf::reacts_to<leaseholders>,
     // From the WAL: a snapshot is durable; the log before it may be compacted.
     caf::reacts_to<snapshot_stored>,
+    // From node-state: publish the view as it is now, and send the question back.
+    caf::reacts_to<status_query>,
     // Hand leadership over if we have it, then answer nothing new.
     caf::reacts_to<stop_atom>>;
 
@@ -113,6 +115,8 @@ using state_actor =
                      caf::reacts_to<machine_loaded>, caf::reacts_to<take_snapshot>,
                      // INTERNAL: leader duties (placing pending VMs), registration of this node.
                      caf::reacts_to<tick_atom>,
+                     // From raft: a question about the cluster, behind the view to answer it from.
+                     caf::reacts_to<status_query>,
                      // The answer to a request of its own (registration, placement).
                      caf::reacts_to<local_answer>>;
 

@@ -64,6 +64,7 @@ node_state::behavior_type node_state::make_behavior() {
       [this](machine_loaded& m) { use(m); },
       [this](const take_snapshot& t) { take(t); },
       [this](tick_atom) { tick(); },
+      [this](const status_query& q) { cluster_status(q); },
       [](const local_answer&) {},  // what came of a command shows in the state itself
   };
 }

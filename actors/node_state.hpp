@@ -54,7 +54,7 @@ class node_state final : public hosted<state_actor::base> {
   void complete_header(pb::Answer& a) const;
   void digest(const origin& from, const pb::Query& q);
   void send_digest(const origin& to);
-  void cluster_status(const origin& from, const pb::Query& q);
+  void cluster_status(const status_query& question);
   void explain(const origin& from, const pb::Query& q);
   void logs(const origin& from, const pb::Query& q, const frame_ptr& frame);
   void metrics_text(const origin& from, const pb::Query& q);

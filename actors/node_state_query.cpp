@@ -51,7 +51,7 @@ void node_state::answer_query(const origin& from, const pb::Query& q, const fram
                               answers& out) {
   switch (q.q_case()) {
     case pb::Query::kClusterStatus:
-      cluster_status(from, q);
+      send(to_.raft, status_query{from, frame});
       return;
     case pb::Query::kVmExplain:
       explain(from, q);
@@ -138,7 +138,11 @@ void node_state::show_member(const raft_view& view, pb::MemberStatus& m) const {
   if (recovering) m.set_state("recovering");
 }
 
-void node_state::cluster_status(const origin& from, const pb::Query& q) {
+// Raft has published its view for this question: what the members have and what is committed are of
+// one moment, and nothing that was committed later is applied yet.
+void node_state::cluster_status(const status_query& question) {
+  pb::Query q;
+  CHECK(parse(q, question.query->body()));  // it was when it came
   auto a = std::make_shared<pb::Answer>();
   machine_.answer(q, *a);
   complete_header(*a);
@@ -148,12 +152,12 @@ void node_state::cluster_status(const origin& from, const pb::Query& q) {
   if (view) {
     status.set_leader(view->leader.value());
     status.set_term(view->term.value());
+    status.set_commit_index(view->commit.value());
     status.set_reads(view->lease_reads ? "lease" : "quorum");
     for (auto& m : *status.mutable_members()) show_member(*view, m);
   }
-  status.set_commit_index(facts_.flags->raft().commit.value());
   status.set_applied_index(machine_.applied_index().value());
-  send(to_.cache, complete_answer{from, std::move(a), machine_.inventory(), nullptr});
+  send(to_.cache, complete_answer{question.from, std::move(a), machine_.inventory(), nullptr});
 }
 
 /// What the state says of a VM that it does not have, at which index.

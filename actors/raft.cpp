@@ -114,6 +114,10 @@ raft_driver::behavior_type raft_driver::make_behavior() {
       [this](const removed_notice& n) { told_removed(n.from); },
       [this](leaseholders& l) { leases_.set_nodes(std::move(l.list)); },
       [this](snapshot_stored& s) { snapshot_is_stored(s); },
+      [this](status_query& q) {
+        publish_view();
+        send(to_.state, std::move(q));
+      },
       [this](stop_atom) { stop(); },
   };
 }

@@ -338,6 +338,23 @@ TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) 
   EXPECT_EQ(n.seen.evaluated.front().index, n.seen.commits.back().entries.back().index);
 }
 
+TEST(raft_actor, a_question_about_the_cluster_gets_a_view_of_its_own_moment) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  for (std::uint64_t i = 0; i < 5; ++i) n.propose(kv_put("a"), request_id{i + 1});
+  n.run();
+  n.sync();
+  n.others_acknowledge(7);
+  caf::anon_send(n.to.raft, status_query{origin{.request = request_id{9}}, kv_put("q")});
+  n.run();
+  ASSERT_EQ(n.seen.status_queries.size(), 1u);
+  EXPECT_EQ(n.seen.status_queries.front().from.request, request_id{9});
+  const auto view = n.facts.raft.load();
+  EXPECT_EQ(view->commit, log_index{7});
+  ASSERT_EQ(view->peers.size(), 3u);
+  for (const auto& p : view->peers) EXPECT_EQ(p.match, log_index{7}) << p.id.value();
+}
+
 void ask(raft_node& n, std::size_t count, std::uint64_t deadline_ns) {
   reads r;
   const auto query = kv_put("q");

@@ -27,6 +27,7 @@ struct record {
   std::vector<persist_request> persists;
   std::vector<committed> commits;
   std::vector<ready_reads> evaluated;
+  std::vector<status_query> status_queries;
   std::vector<persisted> acknowledged;
   std::vector<bool> disk_full;
   int repaired = 0;
@@ -88,6 +89,7 @@ class raft_stub final : public raft_actor::base {
             [](const removed_notice&) {},
             [](const leaseholders&) {},
             [this](const snapshot_stored& m) { r_.snapshots.push_back(m.snap.index); },
+            [](const status_query&) {},
             [](stop_atom) {}};
   }
 
@@ -123,6 +125,7 @@ class state_stub final : public state_actor::base {
             [](const machine_loaded&) {},
             [this](const take_snapshot&) { ++r_.snapshots_wanted; },
             [](tick_atom) {},
+            [this](const status_query& m) { r_.status_queries.push_back(m); },
             [](const local_answer&) {}};
   }
 

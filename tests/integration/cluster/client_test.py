@@ -74,6 +74,19 @@ class JsonLines(SharedCluster):
         self.assertEqual((code, sorted(a["id"] for a in answers)), (0, list(range(200))))
         self.assertEqual({a["op"] for a in answers}, {"ok"})
 
+    def test_cluster_status_while_writing_shows_a_majority_that_has_what_is_committed(self):
+        node = self.nodes[0]
+        with Session([node]) as session, Session([node]) as writer:
+            for _ in range(20):
+                boxes = [writer.send("kv put busy v") for _ in range(100)]
+                boxes[50].get(timeout=PATIENCE)
+                status = session.ask("cluster status")["result"]
+                for box in boxes[:50] + boxes[51:]:
+                    box.get(timeout=PATIENCE)
+                has = sorted(n["match_index"] for n in status["nodes"])
+                self.assertGreaterEqual(has[1], status["commit_index"], status)
+                self.assertGreaterEqual(status["commit_index"], status["applied_index"], status)
+
     def test_a_read_sees_every_write_that_was_acknowledged_through_another_node(self):
         sessions = [Session([n]) for n in self.nodes]
         try:
