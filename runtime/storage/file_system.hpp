@@ -79,9 +79,10 @@ class file_system {
 
 /// The real thing: plain pwritev, fdatasync, flock through libc.
 ///
-/// unlink() takes the name away; the blocks of a large file are freed in a thread of this object
-/// (ext4 takes 17 ms for a segment of 64 MiB, 70 ms for a snapshot of 300 MB, and the log's next
-/// sync would wait for it). All of them are when it ends.
+/// unlink() takes the name away; the blocks of a large file are freed in a thread of this object,
+/// bit by bit (ext4 takes 17 ms for a segment of 64 MiB, 70 ms for a snapshot of 300 MB, and syncs
+/// of other files wait meanwhile). All of them are when it ends. Whoever has such a file open sees
+/// it shrink.
 class posix_file_system final : public file_system {
  public:
   posix_file_system();
