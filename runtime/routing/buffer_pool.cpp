@@ -16,6 +16,8 @@ buffer* next_of(buffer* b) noexcept {
 
 void link(buffer* b, buffer* next) noexcept { std::memcpy(b->data(), &next, sizeof next); }
 
+constexpr std::size_t newest_first_from_bytes = limits::medium_buffer_bytes;
+
 }  // namespace
 
 buffer_classes default_buffer_classes() noexcept {
@@ -37,7 +39,9 @@ class buffer_pool::shelf final : public buffer::recycler {
 
   /// Owner only.
   [[nodiscard]] ref<buffer> acquire() {
-    if (returned_.load(std::memory_order_relaxed) != nullptr) take_returned();
+    if ((newest_first_ || local_ == nullptr) &&
+        returned_.load(std::memory_order_relaxed) != nullptr)
+      take_returned();
     buffer* b = local_;
     if (b != nullptr) {
       local_ = next_of(b);
@@ -110,6 +114,9 @@ class buffer_pool::shelf final : public buffer::recycler {
   }
 
   const buffer_class class_;
+  // Small buffers come in numbers and are little memory: there an exchange with whoever returns
+  // them, for each buffer, costs more than it saves.
+  const bool newest_first_ = class_.capacity_bytes >= newest_first_from_bytes;
   buffer* local_ = nullptr;              // owner only
   tally hits_;                           // writer: owner
   tally misses_;                         // writer: owner

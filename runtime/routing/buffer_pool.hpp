@@ -3,10 +3,11 @@
 //             acquire (owner)                     last reference dropped (any thread)
 //   shelf:  [ local list ] <--- takes all --- [ returned: lock-free stack ] <--- push
 //
-// One thread acquires (the I/O loop), any thread gives back. The owner pops from a plain list; it
-// puts what was returned on top of that, the whole stack with one exchange. Because nobody ever
-// pops a single element from the shared stack, there is no ABA problem and no lock. The buffer that
-// came back last goes out first: memory that a quiet node does not need is not touched.
+// One thread acquires (the I/O loop), any thread gives back. The owner pops from a plain list; when
+// that is empty it takes the whole stack of returned buffers with one exchange. Because nobody ever
+// pops a single element from the shared stack, there is no ABA problem and no lock. Of 64 KiB and
+// more the owner puts what was returned on top of its list each time, so that the buffer that came
+// back last goes out first: memory that a quiet node does not need is not touched.
 //
 // A shelf owns at most `bound` buffers. When all of them are out, `acquire` still succeeds with a
 // buffer from the heap, which is freed and not kept when its last reference goes: the pool bounds
