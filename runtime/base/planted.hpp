@@ -48,8 +48,19 @@ enum class bug : std::uint8_t {
   applied_twice,         // a snapshot holds one entry more than it says: a restart repeats it
   leases_forgotten,      // a new leader assumes that no node leases are out
   condemned_gets_lease,  // a node gets leases after it was proposed to be declared down
+  // Snapshots on their way
+  chunk_of_another,    // a chunk of another snapshot is put into the one that is being received
+  chunk_behind_a_gap,  // a chunk is appended to what is there, wherever it belongs
+  incoming_unchecked,  // what a restart finds of a snapshot is believed without its checksums
+  leader_unknown,      // chunks of a leader that the configuration does not know are refused
+  // Empty disks and repair
+  repair_forgotten,      // that an empty disk was a member's is not on it
+  repair_by_old_append,  // what was sent before the restart says where a repair is complete
+  // Witnesses
+  witness_has_data,  // what a witness acknowledges counts as data
+  witness_leads,     // a witness campaigns
 };
-inline constexpr int bug_count = static_cast<int>(bug::condemned_gets_lease) + 1;
+inline constexpr int bug_count = static_cast<int>(bug::witness_leads) + 1;
 
 #ifdef BLIXARD_PLANTED_BUGS
 inline constexpr bool bugs_can_be_planted = true;

@@ -28,7 +28,7 @@ bool core::conf_change_allowed(const conf_change& change) const {
 // only one that has.
 log_index core::data_limit() const {
   const conf_state& conf = tracker_.conf();
-  if (conf.witnesses.empty()) return log_.last();
+  if (conf.witnesses.empty() || planted(bug::witness_has_data)) return log_.last();
   const auto durable = [](const progress& p) { return p.repair == 0 ? p.match.value() : 0; };
   std::uint64_t sure = std::min(log_.last().value(), tracker_.data_of(durable));
   if (const progress* self = tracker_.find(config_.id)) sure = std::min(sure, durable(*self));

@@ -26,7 +26,8 @@ std::uint32_t core::draw_timeout() {
 // A voter with a whole log, data included, whose configuration is the newest that it knows to be
 // committed.
 bool core::may_campaign() const {
-  return !recovering() && tracker_.is_voter(config_.id) && !is_witness() &&
+  return !recovering() && tracker_.is_voter(config_.id) &&
+         (!is_witness() || planted(bug::witness_leads)) &&
          (log_.confs(applied_, commit_).empty() || planted(bug::campaign_guard));
 }
 

@@ -20,6 +20,7 @@
 //      |--- acknowledges 97, no repair ---------->|  we count again
 #include <algorithm>
 
+#include "runtime/base/planted.hpp"
 #include "runtime/raft/codec.hpp"
 #include "runtime/raft/confchange.hpp"
 #include "runtime/raft/core.hpp"
@@ -29,7 +30,7 @@ namespace blixard::raft {
 // ---------------------------------------------------------------- the damaged node
 
 void core::learn_repair_target(const message& m) {
-  if (repair_ == 0 || m.repair != repair_) return;
+  if (repair_ == 0 || (m.repair != repair_ && !planted(bug::repair_by_old_append))) return;
   repair_target_ = std::min(repair_target_.value_or(m.match), m.match);
 }
 

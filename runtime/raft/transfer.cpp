@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "messages/check.hpp"
+#include "runtime/base/planted.hpp"
 
 namespace blixard::raft {
 namespace {
@@ -96,14 +97,16 @@ snapshot_receiver::answer snapshot_receiver::take(const snapshot_name& name,
                                                   const snapshot_chunk& chunk) {
   CHECK_LE(chunk.data.size(), name.total);
   CHECK_LE(chunk.offset, name.total - chunk.data.size());
-  if (!data_ || name != name_) {
+  const bool fits = data_ && chunk.offset + chunk.data.size() <= name_.total;
+  if (!data_ || (name != name_ && !(fits && planted(bug::chunk_of_another)))) {
     if (chunk.offset != 0) return {.received = 0, .gap = true, .fresh = {}};
     name_ = name;
     data_ = buffer::make(std::max<std::uint64_t>(name.total, 1));
     received_ = 0;
   }
-  if (chunk.offset > received_) return {.received = received_, .gap = true, .fresh = {}};
-  const auto known = received_ - chunk.offset;
+  if (chunk.offset > received_ && !planted(bug::chunk_behind_a_gap))
+    return {.received = received_, .gap = true, .fresh = {}};
+  const auto known = received_ - std::min(received_, chunk.offset);
   if (known >= chunk.data.size()) return {.received = received_, .gap = false, .fresh = {}};
   auto fresh = chunk.data.sub(known, chunk.data.size() - known);
   std::memcpy(data_->data() + received_, fresh.data(), fresh.size());

@@ -1,5 +1,7 @@
 #include "runtime/raft/transfers.hpp"
 
+#include "runtime/base/planted.hpp"
+
 namespace blixard::raft {
 
 bool snapshots_out::start(message m, std::uint64_t now_ns) {
@@ -29,7 +31,8 @@ const snapshot_sender* snapshots_out::answered(const decoded_message& d, std::ui
 bool snapshots_in::is_believable(const core& self, const message& m, bool known) {
   if (m.term < self.current_term()) return false;
   const auto& conf = self.configuration();
-  const bool led_by_it = m.term == self.current_term() && m.from == self.lead();
+  const bool led_by_it =
+      m.term == self.current_term() && m.from == self.lead() && !planted(bug::leader_unknown);
   return known || led_by_it || self.recovering() || conf.contains(m.from) ||
          !conf.contains(self.id());
 }

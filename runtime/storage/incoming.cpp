@@ -3,6 +3,7 @@
 #include <array>
 
 #include "messages/limits.hpp"
+#include "runtime/base/planted.hpp"
 #include "runtime/storage/bytes.hpp"
 #include "runtime/storage/checksum.hpp"
 
@@ -55,7 +56,7 @@ std::optional<incoming_snapshot> incoming_file::load() {
         size > name->total - found.received)
       break;
     const auto sum = crc32c(crc, head + 4, chunk_head_bytes - 4 + size);
-    if (sum != get<std::uint32_t>(head)) break;
+    if (sum != get<std::uint32_t>(head) && !planted(bug::incoming_unchecked)) break;
     std::memcpy(found.data->data() + found.received, head + chunk_head_bytes, size);
     found.received += size;
     crc = sum;

@@ -490,7 +490,7 @@ result<void> disk_store::start_over(term known) {
   CHECK_EQ(tail_, log_index{});
   CHECK_GE(known, hard_.term);
   hard_ = {known, {}, {}};
-  repair_to_ = log_index{1};  // how much it was nobody knows
+  if (!planted(bug::repair_forgotten)) repair_to_ = log_index{1};  // how much it was nobody knows
   return write_meta_durably(wanted_meta());
 }
 

@@ -43,6 +43,15 @@ void world::admission_answered(const client_reply& r) {
   m.where.ticket = admission{*m.was_member, term{r.answer->term()}};
   trace("admitted", m.where.id, *m.was_member ? 1 : 0, r.answer->term());
   start(m.where.id);
+  if (healing_) return;
+  // What it does not know any more matters most while it has next to nothing: a restart then must
+  // not make it forget that, too, and those who were away may meet it first.
+  if (dice_.one_in(3))
+    later(dice_.below(100 * ms), [this, &m, life = m.life] {
+      if (!healing_ && m.life == life && m.process) stop(m, dice_.one_in(2));
+    });
+  if (dice_.chance(dial(fault::split_change)))
+    later(dice_.below(30 * ms), [this] { healing_ ? void() : split(); });
 }
 
 // A machine comes back with an empty disk. One disk at a time, as with damage; in clusters with

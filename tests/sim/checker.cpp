@@ -176,7 +176,7 @@ void checker::read_confirmed(node_id id, log_index index, log_index needed) cons
 // ---------------------------------------------------------------- leaders
 
 void checker::disk_lost(node_id id) {
-  released_term_.erase(id);
+  known(id).released = {};
   std::erase_if(votes_, [id](const auto& v) { return v.first.first == id; });
 }
 
@@ -195,10 +195,10 @@ void checker::check_complete(const raft::core& leader) const {
 void checker::check_monotone(const raft::core& core) {
   if (core.commit() > core.log().last() || core.applied() > core.commit())
     fail("state machine safety", core.id(), "applied <= commit <= last does not hold");
-  if (const auto it = released_term_.find(core.id());
-      it != released_term_.end() && core.current_term() < it->second)
+  auto& node = known(core.id());
+  if (core.current_term() < node.released)
     fail("term monotone", core.id(), "back in term " + to_string(core.current_term()));
-  auto& seen = seen_[core.id()];
+  auto& seen = node.seen;
   if (core.current_term() < seen.term || core.commit() < seen.commit)
     fail("term monotone", core.id(),
          "term or commit index went back, to " + at(core.commit(), core.current_term()));
@@ -212,7 +212,7 @@ void checker::check_leader(const raft::core& core) {
     fail("election safety", core.id(),
          "leads term " + to_string(core.current_term()) + ", as does " + to_string(leader->second));
   if (is_new) check_complete(core);
-  auto& led = led_[core.id()];
+  auto& led = known(core.id()).led;
   if (led.term == core.current_term()) {
     if (core.log().last() < led.last ||
         (led.last >= core.log().base() && core.log().term_at(led.last) != led.last_term))
@@ -230,7 +230,7 @@ void checker::after_step(const raft::core& core) {
   if (core.is_leader())
     check_leader(core);
   else
-    led_.erase(core.id());
+    known(core.id()).led = {};
 }
 
 void checker::released(const raft::message& m) {
@@ -239,7 +239,7 @@ void checker::released(const raft::message& m) {
                        (m.type == message_type::vote_resp && !m.reject) ||
                        (m.type == message_type::append_resp && !m.reject);
   if (!promise) return;
-  auto& newest = released_term_[m.from];
+  auto& newest = known(m.from).released;
   newest = std::max(newest, m.term);
   node_id candidate;
   if (m.type == message_type::vote) candidate = m.from;

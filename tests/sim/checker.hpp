@@ -73,7 +73,7 @@ class checker {
   }
   [[nodiscard]] bool is_committed(log_index index, term t) const;
   /// A process begins: what follows is another core.
-  void started(node_id id) { seen_.erase(id); }
+  void started(node_id id) { known(id).seen = {}; }
   /// It keeps terms, not data.
   void is_witness(node_id id) { witnesses_.insert(id); }
   /// Its disk was lost: what it promised, it does not know any more, and nobody may rely on it.
@@ -111,15 +111,22 @@ class checker {
   void check_data(const raft::core& leader, log_index index) const;
 
   durable_of durable_;
-  std::map<node_id, seen_core> seen_;
+  struct node_facts {
+    seen_core seen;
+    term released;  // the newest term that it promised anything in
+    led_log led;    // term 0: it does not lead
+  };
+  node_facts& known(node_id id) {
+    if (nodes_.size() <= id.value()) nodes_.resize(id.value() + 1);
+    return nodes_[id.value()];
+  }
+  std::vector<node_facts> nodes_;  // by id
   log_index newest_commit_;
   std::uint64_t commits_ = 0;
   std::map<term, node_id> leaders_;
-  std::map<node_id, led_log> led_;
   std::map<std::pair<log_index, term>, known_entry> entries_;
   std::map<log_index, known_commit> committed_;
   std::map<std::pair<node_id, term>, node_id> votes_;
-  std::map<node_id, term> released_term_;
   std::map<log_index, state::hash128> digests_;
   std::set<node_id> witnesses_;
 };

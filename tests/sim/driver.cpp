@@ -253,12 +253,12 @@ void driver::promote_learners() {
 void driver::flush() {
   show_time();
   start_read_round();
+  if (!core_->has_output()) return world_.checks().after_step(*core_);
   while (core_->has_output()) {
     core_->take_output(out_);
     hand_out(out_);
     world_.checks().after_step(*core_);
   }
-  world_.checks().after_step(*core_);
 }
 
 void driver::start_read_round() {

@@ -102,7 +102,8 @@ void driver::apply(task& t) {
 void driver::read(const client_request& r) {
   if (r.client == admission_client) {
     const node_id id{r.attempt >> 32};
-    const bool known = core_->configuration().contains(id) || machine_.node(id) != nullptr;
+    const bool known = core_->configuration().contains(id) ||
+                       (machine_.node(id) != nullptr && !has(mutant::removed_id_is_new));
     return world_.reply({r.client, r.attempt, reply_kind::answered, core_->id(), {}, known});
   }
   pb::Query q;

@@ -24,7 +24,7 @@ constexpr std::array<dial, fault_count> dials{
      {"clock_jump", 10'000},    {"lease_reads", 500'000}, {"ranks", 250'000},
      {"reorder", 20'000},       {"stall", 10'000},        {"short_reign", 350'000},
      {"split_change", 300'000}, {"snapshots", 600'000},   {"chunk_loss", 50'000},
-     {"lease_edge", 30'000},    {"lost_disk", 5'000},     {"witnesses", 300'000},
+     {"lease_edge", 30'000},    {"lost_disk", 8'000},     {"witnesses", 300'000},
      {"chunk_stop", 4'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
@@ -44,6 +44,7 @@ constexpr std::array<std::string_view, mutant_count> mutants{
     "lease_without_quorum",
     "lease_from_arrival",
     "empty_disk_votes",
+    "removed_id_is_new",
 };
 
 constexpr std::array<std::string_view, bug_count> bugs{
@@ -74,6 +75,14 @@ constexpr std::array<std::string_view, bug_count> bugs{
     "applied_twice",
     "leases_forgotten",
     "condemned_gets_lease",
+    "chunk_of_another",
+    "chunk_behind_a_gap",
+    "incoming_unchecked",
+    "leader_unknown",
+    "repair_forgotten",
+    "repair_by_old_append",
+    "witness_has_data",
+    "witness_leads",
 };
 
 }  // namespace

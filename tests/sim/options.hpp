@@ -79,8 +79,9 @@ enum class mutant : std::uint8_t {
   lease_without_quorum,    // leases are granted without asking a quorum
   lease_from_arrival,      // a node's lease counts from when the grant arrived
   empty_disk_votes,        // a member that comes back with an empty disk votes at once
+  removed_id_is_new,       // an id that was removed and comes back with an empty disk votes at once
 };
-inline constexpr std::size_t mutant_count = 16;
+inline constexpr std::size_t mutant_count = 17;
 /// The names of all bugs that this program can plant.
 [[nodiscard]] std::vector<std::string_view> plantable();
 

@@ -8,9 +8,9 @@
 namespace blixard::sim {
 namespace {
 
-bool later_than(const auto& a, const auto& b) {
+constexpr auto later_than = [](const auto& a, const auto& b) {
   return a.time != b.time ? a.time > b.time : a.order > b.order;
-}
+};
 
 constexpr std::uint32_t client_count = 6;
 constexpr std::uint64_t time_limit = 20'000 * ms;
@@ -159,44 +159,32 @@ void world::start(node_id id) {
 // ---------------------------------------------------------------- time
 
 void world::later(std::uint64_t delay, std::function<void()> what) {
-  events_.push_back({now_ + delay, ++order_, std::move(what)});
-  std::ranges::push_heap(events_, later_than<event, event>);
+  if (free_runs_.empty()) {
+    free_runs_.push_back(static_cast<std::uint32_t>(runs_.size()));
+    runs_.emplace_back();
+  }
+  const auto slot = free_runs_.back();
+  free_runs_.pop_back();
+  runs_[slot] = std::move(what);
+  events_.push_back({now_ + delay, ++order_, slot});
+  std::ranges::push_heap(events_, later_than);
 }
 
 void world::step() {
-  std::ranges::pop_heap(events_, later_than<event, event>);
-  auto e = std::move(events_.back());
+  std::ranges::pop_heap(events_, later_than);
+  const auto e = events_.back();
   events_.pop_back();
   now_ = e.time;
   ++counts_.events;
-  e.run();
+  const auto run = std::move(runs_[e.slot]);
+  runs_[e.slot] = nullptr;
+  free_runs_.push_back(e.slot);
+  run();
 }
 
-// Runs something in a process, unless it has died since; a paused one does it when it wakes up.
-void world::guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what) {
-  if (m.life != life || !m.process) return;
-  if (now_ < m.paused_until) {
-    m.held.emplace_back([this, &m, life, what] { guarded(m, life, what); });
-    return;
-  }
-  try {
-    what(*m.process);
-  } catch (const process_ended&) {
-    return end_process(m);
-  }
-  if (m.process->core().commit() <= m.falls_behind) return;
+void world::led_far_enough(member& m) {
   m.falls_behind = log_index{UINT64_MAX};
   if (!healing_ && m.process->core().is_leader()) fall(m);
-}
-
-void world::on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what) {
-  auto& m = members_.at(id);
-  later(delay, [this, &m, life = m.life, what = std::move(what)] { guarded(m, life, what); });
-}
-
-void world::at_once(node_id id, const std::function<void(driver&)>& what) {
-  auto& m = members_.at(id);
-  guarded(m, m.life, what);
 }
 
 // A tick that falls into a pause is lost, as timers that do not catch up.
@@ -222,14 +210,17 @@ void world::wake(node_id id, turn what) {
 // ---------------------------------------------------------------- network
 
 void world::transmit(node_id from, node_id to, bool bulk) {
-  if (!pumping_.insert({from, to, bulk}).second) return;
+  auto& pumping = members_.at(from).pumping;
+  const auto at = 2 * to.value() + (bulk ? 1 : 0);
+  if (pumping.size() <= at) pumping.resize(at + 2);
+  if (std::exchange(pumping[at], 1) != 0) return;
   later(dice_.below(100 * us), [this, from, to, bulk] { pump(from, to, bulk); });
 }
 
 // A link takes a few frames at a time, the most urgent first.
 void world::pump(node_id from, node_id to, bool bulk) {
-  pumping_.erase({from, to, bulk});
   auto& m = members_.at(from);
+  m.pumping[2 * to.value() + (bulk ? 1 : 0)] = 0;
   if (!m.process || now_ < m.paused_until) return;
   auto& lane = m.process->lane(to, bulk);
   for (int n = 0; n < 4; ++n) {

@@ -11,7 +11,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "tests/sim/clients.hpp"
@@ -70,6 +69,7 @@ class world final : public host {
     std::uint64_t paused_until = 0;
     std::uint64_t stalled_until = 0;          // its state machine
     log_index falls_behind{UINT64_MAX};       // as a leader that commits more than this
+    std::vector<char> pumping;                // by receiver and connection: on its way to send
     std::vector<std::function<void()>> held;  // what arrived while it was paused
     bool left = false;                        // it was removed, and went
     std::optional<bool> was_member;           // what it heard when it asked to join
@@ -77,7 +77,7 @@ class world final : public host {
   struct event {
     std::uint64_t time = 0;
     std::uint64_t order = 0;
-    std::function<void()> run;
+    std::uint32_t slot = 0;  // of runs_
   };
   struct record {
     std::uint64_t time = 0;
@@ -94,9 +94,32 @@ class world final : public host {
   void found_cluster();
   void step();
   void later(std::uint64_t delay, std::function<void()> what);
-  void on_node(node_id id, std::uint64_t delay, std::function<void(driver&)> what);
-  void guarded(member& m, std::uint64_t life, const std::function<void(driver&)>& what);
-  void at_once(node_id id, const std::function<void(driver&)>& what);
+  /// Runs something in a process, unless it has died since; a paused one does it when it wakes up.
+  template <class What>
+  void guarded(member& m, std::uint64_t life, const What& what) {
+    if (m.life != life || !m.process) return;
+    if (now_ < m.paused_until) {
+      m.held.emplace_back([this, &m, life, what] { guarded(m, life, what); });
+      return;
+    }
+    try {
+      what(*m.process);
+    } catch (const process_ended&) {
+      return end_process(m);
+    }
+    if (m.process->core().commit() > m.falls_behind) led_far_enough(m);
+  }
+  template <class What>
+  void on_node(node_id id, std::uint64_t delay, What what) {
+    auto& m = members_.at(id);
+    later(delay, [this, &m, life = m.life, what = std::move(what)] { guarded(m, life, what); });
+  }
+  template <class What>
+  void at_once(node_id id, const What& what) {
+    auto& m = members_.at(id);
+    guarded(m, m.life, what);
+  }
+  void led_far_enough(member& m);
   void schedule_tick(node_id id, std::uint64_t life);
   [[nodiscard]] std::uint64_t draw_rate(node_id id);
   void start(node_id id);
@@ -162,7 +185,9 @@ class world final : public host {
   std::unique_ptr<clients> clients_;
   std::vector<std::uint64_t> client_wakes_;  // by client: the timer that counts
 
-  std::vector<event> events_;  // a heap
+  std::vector<event> events_;                // a heap
+  std::vector<std::function<void()>> runs_;  // what they do: not moved with them
+  std::vector<std::uint32_t> free_runs_;
   std::uint64_t now_ = 0;
   std::uint64_t order_ = 0;
   bool healing_ = false;
@@ -176,7 +201,6 @@ class world final : public host {
   flapping_link flapping_;
   std::uint64_t jumped_at_ = 0;
   std::uint64_t cut_until_ = 0;
-  std::set<std::tuple<node_id, node_id, bool>> pumping_;
   std::map<std::pair<node_id, node_id>, std::uint64_t> bulk_arrival_;  // of the last one
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
