@@ -18,25 +18,6 @@ routing::lanes_config lane_bounds() {
   return c;
 }
 
-bool is_request(frame_kind k) noexcept {
-  switch (k) {
-    case frame_kind::command:
-    case frame_kind::planned:
-    case frame_kind::query:
-    case frame_kind::local:
-    case frame_kind::admin:
-      return true;
-    case frame_kind::hello:
-    case frame_kind::raft:
-    case frame_kind::answer:
-    case frame_kind::lease:
-    case frame_kind::lease_grant:
-    case frame_kind::removed:
-      return false;
-  }
-  return false;
-}
-
 // The class of a request is ours to say: a client cannot promote itself.
 priority class_of(const frame& f, bool from_peer) noexcept {
   return is_request(f.header().kind) || !from_peer ? priority::normal : f.header().cls;

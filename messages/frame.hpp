@@ -45,6 +45,26 @@ enum class frame_kind : std::uint8_t {
   removed = 11,  // no body, member to a node that it knows to have left the cluster
 };
 
+/// Frames of these kinds ask, and are answered under their request id.
+[[nodiscard]] constexpr bool is_request(frame_kind k) noexcept {
+  switch (k) {
+    case frame_kind::command:
+    case frame_kind::planned:
+    case frame_kind::query:
+    case frame_kind::local:
+    case frame_kind::admin:
+      return true;
+    case frame_kind::hello:
+    case frame_kind::raft:
+    case frame_kind::answer:
+    case frame_kind::lease:
+    case frame_kind::lease_grant:
+    case frame_kind::removed:
+      return false;
+  }
+  return false;
+}
+
 /// Flag: the body is compressed (runtime/net/packing.hpp). Only between transports that have told
 /// each other in their hellos; whoever handles a frame never sees it.
 inline constexpr std::uint8_t frame_packed = 1;

@@ -23,32 +23,13 @@
 #include <thread>
 #include <utility>
 
+#include "messages/unique_fd.hpp"
 #include "metrics/http.hpp"
 
 namespace blixard::metrics {
 namespace {
 
 using clock = std::chrono::steady_clock;
-
-/// A file descriptor that closes itself.
-class unique_fd {
- public:
-  unique_fd() noexcept = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& o) noexcept {
-    std::swap(fd_, o.fd_);
-    return *this;
-  }
-  ~unique_fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 std::string reason_of(int error_number) {
   return std::error_code(error_number, std::generic_category()).message();

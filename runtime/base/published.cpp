@@ -15,6 +15,8 @@
 #include <thread>
 #include <utility>
 
+#include "messages/unique_fd.hpp"
+
 namespace blixard {
 namespace {
 
@@ -52,20 +54,6 @@ std::uint64_t start_ticks_of(std::uint32_t pid) {
 }
 
 /// Closes a descriptor at the end of a scope; a mapping outlives it.
-class scoped_fd {
- public:
-  explicit scoped_fd(int fd) noexcept : fd_(fd) {}
-  scoped_fd(const scoped_fd&) = delete;
-  scoped_fd& operator=(const scoped_fd&) = delete;
-  ~scoped_fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
 template <class T>
 bool try_often(const detail::seqlocked<T>& group, T& out, std::uint64_t attempts) noexcept {
   for (std::uint64_t i = 0; i < attempts; ++i) {
@@ -117,7 +105,7 @@ published::~published() {
 tl::expected<std::unique_ptr<published>, error> published::create(const std::string& path,
                                                                   node_id node,
                                                                   cluster_id cluster) {
-  const scoped_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+  const unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (fd.get() < 0) return tl::unexpected(file_error(path, "open", errno));
   // Allocated now: a full disk must be an error here, not a SIGBUS at the first write.
   if (const int failed = ::posix_fallocate(fd.get(), 0, file_bytes); failed != 0)
@@ -176,7 +164,7 @@ published_status published::read() const noexcept {
 // ---------------------------------------------------------------- another process
 
 tl::expected<published_reader, error> published_reader::open(const std::string& path) {
-  const scoped_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return tl::unexpected(file_error(path, "open", errno));
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return tl::unexpected(file_error(path, "stat", errno));

@@ -14,25 +14,6 @@ constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr std::uint64_t ping_key = 1;  // a newer ping or its answer replaces a waiting one
 constexpr std::uint64_t half_closed_max_ns = 30'000 * ns_per_ms;
 
-bool wants_answer(frame_kind k) noexcept {
-  switch (k) {
-    case frame_kind::command:
-    case frame_kind::planned:
-    case frame_kind::query:
-    case frame_kind::local:
-    case frame_kind::admin:
-      return true;
-    case frame_kind::hello:
-    case frame_kind::raft:
-    case frame_kind::answer:
-    case frame_kind::lease:
-    case frame_kind::lease_grant:
-    case frame_kind::removed:
-      return false;
-  }
-  return false;
-}
-
 // Fault points net.send.KIND and net.recv.KIND: an armed error loses the frame.
 struct fault_names {
   std::string_view send;
@@ -147,8 +128,8 @@ void session::on_frames(connection&, std::vector<frame_ptr>& frames) {
   if (frames.empty() || !open()) return;
   if (!unpack(frames)) return conn_.close(close_reason::bad_frame);
   if (info_.role == peer_role::client)
-    outstanding_ += static_cast<std::uint32_t>(std::ranges::count_if(
-        frames, [](const auto& f) { return wants_answer(f->header().kind); }));
+    outstanding_ += static_cast<std::uint32_t>(
+        std::ranges::count_if(frames, [](const auto& f) { return is_request(f->header().kind); }));
   transport_.handler().on_frames(info_, frames);
 }
 

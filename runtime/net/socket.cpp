@@ -83,11 +83,6 @@ tl::unexpected<error> cannot_listen(const address& where, int code) {
 
 }  // namespace
 
-void unique_fd::reset() noexcept {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
-}
-
 tl::expected<unique_fd, error> listen_on(const address& where) {
   auto fd = stream_socket(where);
   if (!fd) return cannot_listen(where, errno);

@@ -3,31 +3,12 @@
 
 #include <cstdint>
 #include <tl/expected.hpp>
-#include <utility>
 
 #include "messages/errc.hpp"
+#include "messages/unique_fd.hpp"
 #include "runtime/net/address.hpp"
 
 namespace blixard::net {
-
-/// Owns a file descriptor.
-class unique_fd {
- public:
-  unique_fd() noexcept = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& o) noexcept {
-    std::swap(fd_, o.fd_);
-    return *this;
-  }
-  ~unique_fd() { reset(); }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  void reset() noexcept;
-
- private:
-  int fd_ = -1;
-};
 
 /// A listening socket. Errors: unavailable, with the address and the system's reason.
 [[nodiscard]] tl::expected<unique_fd, error> listen_on(const address& where);

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "messages/unique_fd.hpp"
 #include "runtime/base/background.hpp"
 #include "runtime/storage/file_system.hpp"
 
@@ -27,24 +28,9 @@ tl::unexpected<storage_error> fail_sys(std::string_view what, const std::string&
   return tl::unexpected(system_error(errno, what, path));
 }
 
-/// Owns a file descriptor.
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  descriptor(descriptor&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  descriptor& operator=(descriptor&&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
 class posix_file final : public file {
  public:
-  posix_file(descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  posix_file(unique_fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
   result<std::size_t> pread(std::span<std::byte> into, std::uint64_t offset) override {
     std::size_t done = 0;
@@ -110,16 +96,16 @@ class posix_file final : public file {
                     piece.iov_len - skip, static_cast<off_t>(offset));
   }
 
-  descriptor fd_;
+  unique_fd fd_;
   std::string path_;
 };
 
 class posix_lock final : public file_lock {
  public:
-  explicit posix_lock(descriptor fd) : fd_(std::move(fd)) {}
+  explicit posix_lock(unique_fd fd) : fd_(std::move(fd)) {}
 
  private:
-  descriptor fd_;
+  unique_fd fd_;
 };
 
 int flags_of(open_mode mode) {
@@ -160,7 +146,7 @@ class posix_file_system::remover {
     if (thread_.joinable()) thread_.join();
   }
 
-  void close_later(descriptor file) {
+  void close_later(unique_fd file) {
     const std::lock_guard guard(lock_);
     if (!thread_.joinable()) start();
     if (!thread_.joinable()) return;  // closed here
@@ -190,7 +176,7 @@ class posix_file_system::remover {
     }
   }
   // To nothing, bit by bit; at once when this object ends, or where it cannot be done.
-  void shrink(const descriptor& file) {
+  void shrink(const unique_fd& file) {
     struct stat st {};
     if (::fstat(file.get(), &st) != 0 || st.st_nlink != 0) return;  // it has another name
     for (off_t left = st.st_size - freed_at_once_bytes; left > 0; left -= freed_at_once_bytes) {
@@ -202,22 +188,22 @@ class posix_file_system::remover {
 
   std::mutex lock_;
   std::condition_variable changed_;
-  std::vector<descriptor> files_;  // under lock_
-  bool ended_ = false;             // under lock_
-  std::thread thread_;             // started under lock_
+  std::vector<unique_fd> files_;  // under lock_
+  bool ended_ = false;            // under lock_
+  std::thread thread_;            // started under lock_
 };
 
 posix_file_system::posix_file_system() : remover_(std::make_unique<remover>()) {}
 posix_file_system::~posix_file_system() = default;
 
 result<std::unique_ptr<file>> posix_file_system::open(const std::string& path, open_mode mode) {
-  descriptor fd{::open(path.c_str(), flags_of(mode) | O_CLOEXEC, 0640)};
+  unique_fd fd{::open(path.c_str(), flags_of(mode) | O_CLOEXEC, 0640)};
   if (fd.get() < 0) return fail_sys("open", path);
   return std::make_unique<posix_file>(std::move(fd), path);
 }
 
 result<std::unique_ptr<file_lock>> posix_file_system::lock(const std::string& path) {
-  descriptor fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
+  unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
   if (fd.get() < 0) return fail_sys("open", path);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail_sys("lock", path);
@@ -254,7 +240,7 @@ result<void> posix_file_system::rename(const std::string& from, const std::strin
 }
 
 result<void> posix_file_system::unlink(const std::string& path) {
-  descriptor held{::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
+  unique_fd held{::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
   struct stat st {};
   const bool large =
       held.get() >= 0 && ::fstat(held.get(), &st) == 0 && st.st_size >= slow_to_free_bytes;
@@ -291,7 +277,7 @@ result<void> posix_file_system::make_dir(const std::string& path) {
 }
 
 result<void> posix_file_system::sync_dir(const std::string& dir) {
-  descriptor fd{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  unique_fd fd{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (fd.get() < 0) return fail_sys("open", dir);
   if (::fsync(fd.get()) != 0) return fail_sys("sync", dir);
   return {};

@@ -101,11 +101,6 @@ std::optional<process_stat> read_stat(pid_t pid) {
 
 }  // namespace
 
-void unique_fd::reset() noexcept {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
-}
-
 error system_error(const std::string& what, int code) {
   errc kind = errc::internal;
   if (code == ENOENT) kind = errc::not_found;

@@ -12,34 +12,12 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
-#include <utility>
 #include <vector>
 
 #include "messages/errc.hpp"
+#include "messages/unique_fd.hpp"
 
 namespace blixard::vm {
-
-/// Owns a file descriptor. -1: none.
-class unique_fd {
- public:
-  unique_fd() noexcept = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& o) noexcept {
-    std::swap(fd_, o.fd_);
-    return *this;
-  }
-  unique_fd(const unique_fd&) = delete;
-  unique_fd& operator=(const unique_fd&) = delete;
-  ~unique_fd() { reset(); }
-
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-  void reset() noexcept;
-
- private:
-  int fd_ = -1;
-};
 
 /// `what` with the system's text for `code`. ENOENT is not_found, ENOSPC and EDQUOT disk_full,
 /// EACCES and EPERM permission_denied, the rest internal.

@@ -91,7 +91,7 @@ class client {
   }
 
  private:
-  net::unique_fd fd_;
+  unique_fd fd_;
 };
 
 TEST(forwarding, costs_no_allocation_and_no_copy_of_the_payload_on_the_node_that_forwards) {
