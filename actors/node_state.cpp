@@ -30,6 +30,7 @@ std::vector<metrics::gauge> gauges(metrics::registry& r, std::size_t count) {
 
 constexpr std::size_t node_states = pb::NodeState_ARRAYSIZE;
 constexpr std::uint64_t register_again_ns = 2'000'000'000;
+constexpr request_id register_request{1};
 
 }  // namespace
 
@@ -65,7 +66,7 @@ node_state::behavior_type node_state::make_behavior() {
       [this](const take_snapshot& t) { take(t); },
       [this](tick_atom) { tick(); },
       [this](const status_query& q) { cluster_status(q); },
-      [](const local_answer&) {},  // what came of a command shows in the state itself
+      [this](const local_answer& a) { heard(a); },
   };
 }
 
@@ -161,6 +162,8 @@ void node_state::send_members() {
     if (n.id == facts_.self)
       alive = f.incarnation() == incarnation_ && incarnation_ != 0 && f.state() != pb::NODE_DOWN &&
               f.state() != pb::NODE_LEFT && f.state() != pb::NODE_JOINING;
+    // What may have stood in the way of another life is over.
+    if (n.id == facts_.self && f.state() == pb::NODE_DOWN) register_sent_ns_ = 0;
     if (f.state() == pb::NODE_LEFT) return;
     members.members.push_back({n.id, f.address()});
     holders.list.push_back({n.id, f.incarnation(), f.state() == pb::NODE_DOWN});
@@ -282,11 +285,20 @@ void node_state::register_self() {
   c.set_time_ms(unix_ms());
   *c.mutable_node_register()->mutable_node() = *self_;
   c.mutable_node_register()->mutable_node()->set_incarnation(incarnation_);
-  send(to_.router,
-       local_request{
-           frame::make({.kind = frame_kind::command, .deadline_ms = 2000, .request = request_id{1}},
-                       encode_command(c, encodes_)),
-           caf::actor_cast<caf::strong_actor_ptr>(this)});
+  send(to_.router, local_request{frame::make({.kind = frame_kind::command,
+                                              .deadline_ms = 2000,
+                                              .request = register_request},
+                                             encode_command(c, encodes_)),
+                                 caf::actor_cast<caf::strong_actor_ptr>(this)});
+}
+
+// What came of a command shows in the state itself; why a registration was refused does not.
+void node_state::heard(const local_answer& a) {
+  pb::Answer result;
+  if (a.request != register_request || !parse(result, a.frame->body())) return;
+  if (result.error() != 0 && result.message() != refusal_)
+    spdlog::warn("not registered: {}", result.message());
+  refusal_ = result.error() != 0 ? result.message() : std::string{};
 }
 
 // So many at a time, in turns: VMs that fit nowhere do not stand before those that do.

@@ -66,6 +66,7 @@ class node_state final : public hosted<state_actor::base> {
   void take(const take_snapshot& t);
   void tick();
   void register_self();
+  void heard(const local_answer& a);
   void place_pending();
   void publish();
   void send_members();
@@ -85,6 +86,7 @@ class node_state final : public hosted<state_actor::base> {
   std::uint64_t incarnation_ = 0;  // 0: not registered in this process's life
   bool registered_ = false;        // the state holds this incarnation of this node as alive
   std::uint64_t register_sent_ns_ = 0;
+  std::string refusal_;  // of the last registration; empty: none
   std::vector<vm_id> changed_vms_;
   bool nodes_changed_ = true;
   bool inventory_changed_ = true;

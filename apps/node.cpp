@@ -337,6 +337,7 @@ std::shared_ptr<const pb::Node> node::describe() const {
   for (const auto b : offered_backends()) n->add_backends(static_cast<pb::Backend>(b));
   const auto& qemu = vm::detect_qemu();
   n->set_accelerator(qemu.binary.empty() ? "" : qemu.accelerator);
+  n->set_disk(lease_->disk());
   if (!qemu.why.empty()) spdlog::info("{}", qemu.why);
   return n;
 }
@@ -374,9 +375,10 @@ void node::spawn() {
                                                  std::move(disk_.store), fatal);
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
   links_.planner = sys.spawn<actors::planner>(links_);
+  auto self = describe();  // with what the lease page says
   links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
-  links_.state = actors::spawn_hosted<actors::node_state>(sys, *state_host_, links_, facts_,
-                                                          std::move(disk_.machine), describe());
+  links_.state = actors::spawn_hosted<actors::node_state>(
+      sys, *state_host_, links_, facts_, std::move(disk_.machine), std::move(self));
   disk_.raft.entries.clear();
   disk_.raft.snapshot.reset();
 }

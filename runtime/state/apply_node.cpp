@@ -32,6 +32,11 @@ bool is_registrable(const pb::Node& n, pb::Answer& answer) {
   return false;
 }
 
+/// Its last life may hold a lease.
+bool may_run_vms(const pb::Node& node) {
+  return node.incarnation() != 0 && node.state() != pb::NODE_DOWN && node.state() != pb::NODE_LEFT;
+}
+
 void leave(pb::Node& node) {
   node.set_state(pb::NODE_LEFT);
   node.set_cordoned(false);
@@ -61,6 +66,14 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
       return refuse(answer, errc::conflict,
                     "node " + to_string(id) + " has registered as incarnation " +
                         std::to_string(old->incarnation()) + " already");
+    // Whoever starts on another disk cannot see what the former life still runs, and could start
+    // it once more. The lease of that life ends; then it is declared down.
+    if (may_run_vms(*old) && now.disk() != old->disk())
+      return refuse(answer, errc::conflict,
+                    "node " + to_string(id) +
+                        " starts with another data directory, and VMs of the former one may run "
+                        "until its lease has ended",
+                    "it registers again by itself");
     // Its VMs may run elsewhere by now. A node that says so has not seen it yet: it could get a
     // lease and still start what its older state assigns to it.
     if (now.incarnation() == old->incarnation() && old->state() == pb::NODE_DOWN)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <isa-l/crc.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,8 +32,9 @@ struct page {
   std::uint64_t magic;
   std::uint64_t sequence;
   slot slots[2];
+  std::uint64_t disk;
 };
-static_assert(sizeof(page) == 80);
+static_assert(sizeof(page) == 88);
 
 std::uint64_t load(const std::uint64_t& word) noexcept {
   // The mapping may be read-only, but the object is not const: atomic_ref wants it writable.
@@ -84,6 +86,12 @@ tl::expected<lease_page, error> lease_page::open(const std::string& path) {
     store(p->magic, magic);
   }
   if (kept == lease_value{}) result.publish({});
+  while (load(p->disk) == 0) {
+    std::uint64_t drawn = 0;
+    if (::getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+      return tl::unexpected(system_error("cannot draw a random number"));
+    store(p->disk, drawn);
+  }
   return result;
 }
 
@@ -111,6 +119,8 @@ lease_page& lease_page::operator=(lease_page&& o) noexcept {
 lease_page::~lease_page() {
   if (memory_ != nullptr) ::munmap(memory_, page_bytes);
 }
+
+std::uint64_t lease_page::disk() const noexcept { return load(static_cast<page*>(memory_)->disk); }
 
 void lease_page::extend(std::uint64_t incarnation, std::uint64_t deadline_boottime_ns) noexcept {
   const lease_value now = current();

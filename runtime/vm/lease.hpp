@@ -7,11 +7,14 @@
 // become of the daemon. Times are CLOCK_BOOTTIME nanoseconds: a suspended host ages too, and a page
 // from before a reboot is never valid (the boot id is part of it).
 //
-//   page:  magic u64 | sequence u64 | slot 0 | slot 1          slot = sequence & 1
+//   page:  magic u64 | sequence u64 | slot 0 | slot 1 | disk u64       slot = sequence & 1
 //   slot:  incarnation u64 | deadline_ns u64 | boot u64 | crc u64 (CRC32C of the three)
 //
 // The writer fills the slot that is not current and then publishes the sequence: a writer killed at
 // any point leaves a valid page. Anything that does not check out reads as "no lease".
+//
+// `disk` tells data directories apart: a node that comes back with an empty one knows nothing of
+// the VMs that its former one may still be running.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +60,8 @@ class lease_page {
   void revoke() noexcept;
   /// What is published. All zero when there is no lease or the page does not check out.
   [[nodiscard]] lease_value current() const noexcept;
+  /// Drawn at random when the file was made; not 0. The same for as long as the page is there.
+  [[nodiscard]] std::uint64_t disk() const noexcept;
   /// True while the published deadline lies ahead.
   [[nodiscard]] bool valid_at(std::uint64_t now_boottime_ns) const noexcept {
     return now_boottime_ns < current().deadline_ns;

@@ -6,6 +6,7 @@ They run on the process backend, so that a boot costs nothing; QEMU has tests of
 """
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -329,6 +330,26 @@ class Vms(Case):
         self.lives("web")
         self.assertEqual(cluster.ok("vm", "show", "web")["pid"], moved["pid"])
         self.assertEqual([r.node for r in self.beats["web"].runs()], [vm["node"], moved["node"]])
+
+    def test_a_node_with_an_empty_disk_runs_nothing_beside_what_it_ran_before(self):
+        cluster = self.cluster(3)
+        self.lead(cluster, 1)
+        victim = cluster.node(2)
+        vm = self.create(cluster, "web", "--node", "2")
+        for way in (victim.kill, lambda: cluster.ok("cluster", "remove", "2")):
+            way()
+            eventually("the daemon is gone", lambda: not victim.is_running())
+            shutil.rmtree(victim.data)
+            self.assertTrue(is_alive(vm["pid"]), "its lease runs")
+            victim.start("--join", cluster.node(1).address)
+            old = vm["pid"]
+            vm = self.becomes(
+                cluster, "web", lambda v: v["phase"] == "running" and v["pid"] not in (0, old)
+            )
+            self.assertFalse(is_alive(old))
+            self.lives("web")
+            cluster.wait_voters().wait_ready()
+        self.assertEqual([r.node for r in self.beats["web"].runs()], [2, 2, 2])
 
     def test_a_vm_deleted_while_its_node_was_away_is_cleaned_up_when_it_returns(self):
         cluster = self.cluster(3)

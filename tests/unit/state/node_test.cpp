@@ -24,6 +24,14 @@ std::string joining(std::uint64_t id, std::string address) {
   return change.SerializeAsString();
 }
 
+std::string removing(std::uint64_t id) {
+  pb::ConfChange change;
+  auto& one = *change.add_changes();
+  one.set_op(pb::CONF_REMOVE);
+  one.set_node(id);
+  return change.SerializeAsString();
+}
+
 TEST(node, registers_as_ready_with_what_it_has) {
   fixture f;
   const auto a = f.register_node(1);
@@ -167,6 +175,41 @@ TEST(node, comes_back_from_down_by_registering) {
   EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
 }
 
+TEST(node, another_disk_registers_only_when_the_former_life_is_down) {
+  fixture f;
+  auto n = fixture::node_of(1);
+  n.set_disk(7);
+  f.register_node(n);
+  f.create("web", 1);
+  n.set_incarnation(2);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::ok) << "the same disk sees what it runs";
+  n.set_incarnation(3);
+  n.set_disk(8);
+  const auto refused = f.register_node(n);
+  EXPECT_EQ(code_of(refused), errc::conflict);
+  EXPECT_THAT(refused.message(), HasSubstr("another data directory"));
+  EXPECT_EQ(f.node(1).incarnation(), 2);
+  f.node_down(1, 2);
+  EXPECT_EQ(f.vm("web").node(), 0);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::ok);
+  EXPECT_EQ(f.node(1).disk(), 8);
+}
+
+TEST(node, a_removed_one_that_joins_again_on_another_disk_waits_for_the_end_of_its_lease) {
+  fixture f;
+  auto n = fixture::node_of(1);
+  n.set_disk(7);
+  f.register_node(n);
+  f.create("web", 1);
+  f.apply_bytes(removing(1), entry_kind::conf);
+  f.apply_bytes(joining(1, "127.0.0.1:7001"), entry_kind::conf);
+  n.set_incarnation(2);
+  n.set_disk(8);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::conflict);
+  f.node_down(1, 1);
+  EXPECT_EQ(code_of(f.register_node(n)), errc::ok);
+}
+
 TEST(node, cordon_keeps_vms_and_survives_going_down) {
   fixture f;
   f.register_node(1);
@@ -228,14 +271,6 @@ TEST(conf_entry, updates_the_address_of_a_known_node_and_nothing_else) {
   EXPECT_EQ(f.node(3).address(), "10.0.0.9:1");
   EXPECT_EQ(f.node(3).state(), pb::NODE_READY);
   EXPECT_EQ(f.node(3).capacity().vcpus(), 8);
-}
-
-std::string removing(std::uint64_t id) {
-  pb::ConfChange change;
-  auto& one = *change.add_changes();
-  one.set_op(pb::CONF_REMOVE);
-  one.set_node(id);
-  return change.SerializeAsString();
 }
 
 TEST(conf_entry, that_removes_a_node_without_a_lease_lets_it_leave) {

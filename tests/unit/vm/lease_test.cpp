@@ -33,6 +33,16 @@ TEST(lease, a_new_page_grants_nothing) {
   EXPECT_FALSE(page->valid_at(0));
 }
 
+TEST(lease, a_page_has_a_disk_of_its_own_that_stays) {
+  const temp_dir dir;
+  const auto drawn = lease_page::open(dir / "lease")->disk();
+  EXPECT_NE(drawn, 0);
+  EXPECT_EQ(lease_page::open(dir / "lease")->disk(), drawn);
+  EXPECT_NE(lease_page::open(dir / "other")->disk(), drawn);
+  flip(dir / "lease", 0);  // another magic: nothing in it is believed
+  EXPECT_NE(lease_page::open(dir / "lease")->disk(), drawn);
+}
+
 TEST(lease, readers_see_what_was_granted_up_to_the_deadline_and_not_at_it) {
   const temp_dir dir;
   auto writer = lease_page::open(dir / "lease");
