@@ -236,6 +236,8 @@ start_result<void> node::join_if_needed() {
     peers = std::move(ticket->members);
     save_peers(config_.data_dir, peers);
     spdlog::info("admitted to cluster {:016x}", disk_.cluster.value());
+  } else if (!config_.join.empty()) {
+    if (auto ok = check_join(config_, disk_.cluster); !ok) return ok;
   }
   io_->set_cluster(disk_.cluster);
   for (const auto& p : peers)

@@ -123,24 +123,26 @@ struct attempt {
   errc code = errc::ok;
 };
 
-attempt ask(const node_config& config, frame_kind kind, const slice& body) {
+attempt ask(const node_config& config, frame_kind kind, const slice& body,
+            std::uint32_t timeout_ms = 5000) {
   net::client client{{.addresses = config.join}};
   attempt out;
   bool done = false;
-  client.submit({.kind = kind, .body = body, .timeout_ms = 5000}, [&](const repl::reply& reply) {
-    done = true;
-    pb::Answer a;
-    if (!reply) {
-      out.why = reply.error().message;
-    } else if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
-      out.why = "an answer that is not one";
-    } else if (a.error() != 0) {
-      out.why = a.message();
-      out.code = static_cast<errc>(a.error());
-    } else {
-      out.answer = std::move(a);
-    }
-  });
+  client.submit({.kind = kind, .body = body, .timeout_ms = timeout_ms},
+                [&](const repl::reply& reply) {
+                  done = true;
+                  pb::Answer a;
+                  if (!reply) {
+                    out.why = reply.error().message;
+                  } else if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
+                    out.why = "an answer that is not one";
+                  } else if (a.error() != 0) {
+                    out.why = a.message();
+                    out.code = static_cast<errc>(a.error());
+                  } else {
+                    out.answer = std::move(a);
+                  }
+                });
   while (!done) client.poll(1000);
   return out;
 }
@@ -205,6 +207,13 @@ start_result<node_disk> open_disk(const node_config& config) {
     if (!raw) return fail(exit_code::corruption, raw.error().message);
     auto context = disk.machine.load(raw->bytes());
     if (!context) return fail(exit_code::corruption, "snapshot: " + context.error().message);
+    // Parts of two data directories that were put together.
+    if (context->cluster && disk.cluster && context->cluster != disk.cluster)
+      return fail(
+          exit_code::foreign_data,
+          fmt::format("{}/snap holds the data of cluster {:016x}, {}/node.json says {:016x}",
+                      config.data_dir, context->cluster.value(), config.data_dir,
+                      disk.cluster.value()));
     disk.raft.snapshot = std::make_shared<const snapshot>(std::move(found.snap));
   }
   if (disk.cluster.value() != 0) return disk;
@@ -254,6 +263,19 @@ start_result<void> start_over(node_disk& disk, blixard::term known) {
   disk.raft.hard.term = known;
   disk.repair = random_id();
   return {};
+}
+
+start_result<void> check_join(const node_config& config, cluster_id ours) {
+  pb::Query who;
+  who.set_stale(true);
+  who.mutable_cluster_status();
+  const auto got = ask(config, frame_kind::local, actors::to_slice(who), 1000);
+  const auto theirs = got.answer ? got.answer->status().cluster_id() : 0;
+  if (theirs == 0 || cluster_id{theirs} == ours) return {};
+  return fail(exit_code::foreign_data,
+              fmt::format("{} holds the data of cluster {:016x}, and --join names a member of "
+                          "cluster {:016x}: give this node an empty data directory",
+                          config.data_dir, ours.value(), theirs));
 }
 
 start_result<admission_ticket> ask_to_join(const node_config& config,

@@ -107,6 +107,37 @@ class Start(Case):
         cluster.wait_ready()
         self.serves(first)
 
+    def other_cluster(self):
+        """Another cluster of one node with id 1, stopped."""
+        (self.folder / "other").mkdir()
+        theirs = Cluster(self.folder / "other", ["--backend", "process"])
+        self.clusters.append(theirs)
+        theirs.add()
+        theirs.wait_ready()
+        theirs[0].ok("kv", "put", "k", "theirs")
+        theirs[0].kill()
+        return theirs[0]
+
+    def test_data_that_was_mixed_from_two_clusters_is_exit_6(self):
+        ours, theirs = self.one(), self.other_cluster()
+        ours.kill()
+        owner = theirs.data / "node.json"
+        good = owner.read_text()
+        owner.write_text((ours.data / "node.json").read_text())
+        self.assertIn("cluster", self.refused(FOREIGN, theirs))
+        owner.write_text(good)
+        theirs.start()
+        eventually("it leads", theirs.is_ready)
+        self.assertEqual(theirs.ok("kv", "get", "k")["value"], "theirs")
+
+    def test_data_of_another_cluster_than_the_one_to_join_is_exit_6_and_left_as_it_is(self):
+        ours, theirs = self.one(), self.other_cluster()
+        self.assertIn("--join", self.refused(FOREIGN, theirs, "--join", ours.address))
+        self.serves(ours)
+        theirs.start()
+        eventually("it leads", theirs.is_ready)
+        self.assertEqual(theirs.ok("kv", "get", "k")["value"], "theirs")
+
     def test_a_node_of_another_cluster_is_kept_out_and_says_so(self):
         ours = self.one()
         folder = self.folder / "other"
