@@ -53,6 +53,8 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::uint64_t ms_ns = 1'000'000;
+constexpr std::uint64_t s_ns = 1000 * ms_ns;
+constexpr std::uint64_t hung_after_ns = 10 * s_ns;
 constexpr auto stop_max = 9s;  // of the 10 s that a stop is promised to take at most
 
 /// Members in the order of the documentation; text that is not UTF-8 (a path) is no reason to fail.
@@ -154,6 +156,7 @@ class node {
   [[nodiscard]] std::vector<vm::backend_kind> offered_backends() const;
   [[nodiscard]] std::shared_ptr<const pb::Node> describe() const;
   [[nodiscard]] metrics::readiness readiness() const;
+  [[nodiscard]] metrics::readiness liveness() const;
 
   const node_config& config_;
   stop_signals& signals_;
@@ -168,7 +171,8 @@ class node {
   actors::links links_;
   routing::buffer_pool pool_;
   std::unique_ptr<net::loop> loop_;
-  std::unique_ptr<net::loop> wal_loop_;  // its thread may block in the disk
+  std::atomic<std::uint64_t> turned_ns_{0};  // when the loop last came round; 0: not started
+  std::unique_ptr<net::loop> wal_loop_;      // its thread may block in the disk
   actors::bridge bridge_{links_};
   std::unique_ptr<net::transport> io_;
   std::vector<metrics::registry::binding> bindings_;
@@ -290,6 +294,18 @@ metrics::readiness node::readiness() const {
   return r;
 }
 
+/// The loop carries everything that a node does for others. A disk that hangs does not stop it, nor
+/// does the lack of a quorum.
+metrics::readiness node::liveness() const {
+  metrics::readiness r;
+  const auto turned = turned_ns_.load(std::memory_order_relaxed);
+  const auto now = net::monotonic_ns();
+  if (turned != 0 && now > turned + hung_after_ns)
+    r.reasons.push_back(
+        fmt::format("the main loop has stood still for {} s", (now - turned) / s_ns));
+  return r;
+}
+
 start_result<void> node::start_metrics() {
   auto page = published::create(config_.data_dir + "/status", config_.id, disk_.cluster);
   if (!page)
@@ -301,9 +317,10 @@ start_result<void> node::start_metrics() {
   bindings_.push_back(registry_.bind<metrics::metric::status_rereads>(
       [this, as_double] { return as_double(flags_->rereads()); }));
   registry_.gauge<metrics::metric::wal_truncated>().set(disk_.truncated_bytes);
-  auto started = metrics::exposer::start(
-      to_string(config_.metrics),
-      {.metrics = [this] { return registry_.text(); }, .ready = [this] { return readiness(); }});
+  auto started = metrics::exposer::start(to_string(config_.metrics),
+                                         {.live = [this] { return liveness(); },
+                                          .metrics = [this] { return registry_.text(); },
+                                          .ready = [this] { return readiness(); }});
   if (!started)
     return tl::unexpected(start_error{static_cast<int>(exit_code::bind), started.error().message});
   exposer_ = std::move(*started);
@@ -390,8 +407,10 @@ void node::start_timers() {
     keep_heap_in_order();  // of the thread that applies, also while there is nothing to apply
     actors::post<caf::message_priority::high>(links_.raft, actors::tick_atom::value);
   });
-  loop_->every(actors::router::tick_ns,
-               [this] { caf::anon_send(links_.router, actors::tick_atom::value); });
+  loop_->every(actors::router::tick_ns, [this] {
+    turned_ns_.store(net::monotonic_ns(), std::memory_order_relaxed);
+    caf::anon_send(links_.router, actors::tick_atom::value);
+  });
   loop_->every(250 * ms_ns, [this] {
     caf::anon_send(links_.state, actors::tick_atom::value);
     caf::anon_send(links_.vm, actors::tick_atom::value);

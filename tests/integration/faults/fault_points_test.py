@@ -118,6 +118,11 @@ class FaultPoints(Case):
             "the silence is told, too",
             lambda: "not heard" in fetch(node.metrics, "/readyz")[1],
         )
+        eventually(
+            "a process that no longer turns over is not live",
+            lambda: fetch(node.metrics, "/livez")[0] == 503,
+        )
+        self.assertIn("stood still", fetch(node.metrics, "/livez")[1])
         node.kill()
 
     def test_frames_that_get_lost_change_no_outcome(self):
