@@ -57,7 +57,8 @@ tl::expected<std::string, error> scratch_disk(const std::string& directory, std:
 }
 
 /// Fills in kernel and initrd: the VM's, the node's, the default guest's. The last of these says on
-/// its console when it is up, unless it is given other arguments: that goes into the plan.
+/// its console when it is up, unless it is told to use another init or console: that goes into the
+/// plan.
 tl::expected<void, error> choose_kernel(launch_plan& plan, qemu_request& r,
                                         const launch_context& context) {
   if (!r.kernel.empty() || !r.disk_image.empty()) return {};
@@ -70,7 +71,10 @@ tl::expected<void, error> choose_kernel(launch_plan& plan, qemu_request& r,
   if (!guest) return tl::unexpected(guest.error());
   r.kernel = guest->kernel;
   r.initrd = guest->initrd;
-  if (r.append.empty()) plan.ready_text = default_guest_ready;
+  const auto told = [&r](std::string_view word) {
+    return r.append.find(word) != std::string::npos;
+  };
+  if (!told("init=") && !told("console=")) plan.ready_text = default_guest_ready;
   return {};
 }
 

@@ -73,9 +73,11 @@ void add_kernel(arguments& argv, const qemu_request& r) {
   argv.insert(argv.end(), {"-kernel", r.kernel});
   if (!r.initrd.empty()) argv.insert(argv.end(), {"-initrd", r.initrd});
   // Linux panics at boot when its check of the timer interrupt is slower than expected, as it can
-  // be on a busy host; under KVM it skips the check by itself.
-  std::string append = r.append.empty() ? "panic=1 no_timer_check" : r.append;
-  if (append.find("console=") == std::string::npos) append = "console=ttyS0 " + append;
+  // be on a busy host; under KVM it skips the check by itself. What the user adds comes last, so
+  // that it wins.
+  std::string append = "panic=1 no_timer_check";
+  if (r.append.find("console=") == std::string::npos) append = "console=ttyS0 " + append;
+  if (!r.append.empty()) append += " " + r.append;
   // A guest that panics or reboots ends, and the restart policy decides.
   argv.insert(argv.end(), {"-append", append, "-no-reboot"});
 }

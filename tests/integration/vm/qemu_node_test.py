@@ -94,6 +94,16 @@ class Qemu(Case):
         texts = [e["text"] for e in cluster.ok("vm", "show", "web")["events"]]
         self.assertTrue(any("killed by signal 9" in t for t in texts), texts)
 
+    def test_a_guest_that_panics_ends_whatever_arguments_it_was_given(self):
+        cluster = self.one_node()
+        cluster.ok("vm", "create", "web", "--memory", "192M", "--append", "rdinit=/nope root=/nope")
+        eventually(
+            lambda: f"the panic counts as a crash: {self.console(cluster, 'web')[-1000:]}",
+            lambda: cluster.ok("vm", "show", "web")["crashes"] >= 1,
+            BOOT_SECONDS,
+        )
+        self.assertIn("Kernel panic", self.console(cluster, "web"))
+
     def test_a_node_runs_only_what_it_was_told_to_offer(self):
         cluster = self.one_node("process")
         cluster.ok("vm", "create", "web", "--memory", "192M")

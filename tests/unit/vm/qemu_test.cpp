@@ -97,12 +97,13 @@ TEST(qemu_argv, a_users_text_stays_one_value) {
   r.disk_format = "qcow2";
   const auto argv = qemu_argv(r);
   ASSERT_TRUE(argv);
-  EXPECT_EQ(option(*argv, "-append"), "console=ttyS0 root=/dev/vda -monitor stdio,server");
+  EXPECT_EQ(option(*argv, "-append"),
+            "console=ttyS0 panic=1 no_timer_check root=/dev/vda -monitor stdio,server");
   EXPECT_EQ(option(*argv, "-blockdev"),
             "driver=file,node-name=disk0-file,filename=/d/a,,readonly=off,,b.img");
   EXPECT_FALSE(has(*argv, "-monitor"));
   r.append = "console=hvc0";
-  EXPECT_EQ(option(*qemu_argv(r), "-append"), "console=hvc0");
+  EXPECT_EQ(option(*qemu_argv(r), "-append"), "panic=1 no_timer_check console=hvc0");
 }
 
 TEST(qemu_argv, ports_are_forwarded_from_loopback_only_and_without_ports_there_is_no_network) {
