@@ -44,10 +44,11 @@ enum class bug : std::uint8_t {
   vote_not_synced,            // term and vote are written and not synced
   snapshot_without_dir_sync,  // a snapshot's name is not synced
   // State
-  sessions_lost,         // remembered answers are missing in snapshots
-  applied_twice,         // a snapshot holds one entry more than it says: a restart repeats it
-  leases_forgotten,      // a new leader assumes that no node leases are out
-  condemned_gets_lease,  // a node gets leases after it was proposed to be declared down
+  sessions_lost,          // remembered answers are missing in snapshots
+  applied_twice,          // a snapshot holds one entry more than it says: a restart repeats it
+  leases_forgotten,       // a new leader assumes that no node leases are out
+  condemned_gets_lease,   // a node gets leases after it was proposed to be declared down
+  other_disk_takes_over,  // a node registers with an empty disk while its former life has a lease
   // Snapshots on their way
   chunk_of_another,    // a chunk of another snapshot is put into the one that is being received
   chunk_behind_a_gap,  // a chunk is appended to what is there, wherever it belongs

@@ -70,7 +70,10 @@ void world::lose_disk() {
   if (!lead->core().configuration().contains(id) &&
       (!dice_.one_in(3) || lead->machine().node(id) == nullptr))
     return;
-  if (m.process) stop(m, true);
+  // With its machine, or, where it makes a difference, only the directory: the VMs are still there.
+  m.where.expire(now_);
+  if (m.process) stop(m, m.where.running.empty() || counts_.disks_lost % 2 != 0);
+  m.where.lose_page();
   m.where.disk.replace();
   m.where.durable.disk_lost();
   checker_.disk_lost(id);

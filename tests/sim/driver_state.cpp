@@ -15,7 +15,7 @@ slice bytes_of(const google::protobuf::MessageLite& m) {
   return slice::copy_of(m.SerializeAsString());
 }
 
-pb::Node described(node_id id, std::uint64_t incarnation) {
+pb::Node described(node_id id, std::uint64_t incarnation, std::uint64_t page) {
   pb::Node n;
   n.set_id(id.value());
   n.set_name("n" + to_string(id));
@@ -25,6 +25,7 @@ pb::Node described(node_id id, std::uint64_t incarnation) {
   n.mutable_capacity()->set_disk_bytes(1ULL << 40);
   n.add_backends(pb::BACKEND_PROCESS);
   n.set_incarnation(incarnation);
+  n.set_disk(page);
   return n;
 }
 
@@ -182,7 +183,7 @@ void driver::register_self() {
   const auto last = known ? known->incarnation() : 0;
   if (incarnation_ <= last) incarnation_ = std::max(now / ms, last + 1);
   pb::Command c;
-  *c.mutable_node_register()->mutable_node() = described(where_.id, incarnation_);
+  *c.mutable_node_register()->mutable_node() = described(where_.id, incarnation_, where_.page);
   if (core_->is_leader())
     propose_own(bytes_of(c));
   else

@@ -140,9 +140,7 @@ void world::stop(member& m, bool power) {
   m.process.reset();
   m.held.clear();
   if (power) {
-    m.where.running.clear();
-    m.where.lease_end = 0;
-    m.where.lease_incarnation = 0;
+    m.where.stop_vms();
     if (dice_.chance(dial(fault::torn)))
       m.where.disk.crash();
     else

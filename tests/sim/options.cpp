@@ -75,6 +75,7 @@ constexpr std::array<std::string_view, bug_count> bugs{
     "applied_twice",
     "leases_forgotten",
     "condemned_gets_lease",
+    "other_disk_takes_over",
     "chunk_of_another",
     "chunk_behind_a_gap",
     "incoming_unchecked",

@@ -55,6 +55,24 @@ struct site {
   /// The guards kill every VM at the end of the lease.
   void expire(std::uint64_t now) {
     if (clock.at(now) >= lease_end) running.clear();
+    std::erase_if(orphans, [at = clock.at(now)](const auto& o) { return at >= o.second; });
+  }
+  [[nodiscard]] bool runs(std::uint64_t vm) const {
+    return running.contains(vm) || orphans.contains(vm);
+  }
+  /// The data directory is gone. The guards have its lease page open and wait for the end of it; no
+  /// later process finds them.
+  void lose_page() {
+    for (const auto vm : running) orphans[vm] = lease_end;
+    running.clear();
+    lease_end = lease_incarnation = 0;
+    ++page;
+  }
+  /// With the power everything ends.
+  void stop_vms() {
+    running.clear();
+    orphans.clear();
+    lease_end = lease_incarnation = 0;
   }
 
   node_id id;
@@ -63,8 +81,10 @@ struct site {
   local_clock clock;
   std::uint64_t lease_end = 0;  // the page that the guards watch, on the local clock
   std::uint64_t lease_incarnation = 0;
-  std::set<std::uint64_t> running;  // VMs, valid until lease_end
-  std::uint64_t starts = 0;         // of the process
+  std::set<std::uint64_t> running;                 // VMs, valid until lease_end
+  std::map<std::uint64_t, std::uint64_t> orphans;  // VMs of a lost data directory, and until when
+  std::uint64_t page = 1;                          // names the lease page of this data directory
+  std::uint64_t starts = 0;                        // of the process
   /// What this disk holds may not be what was written to it. Until a loss of power has shown it.
   bool spoiled = false;
   bool eager = false;    // campaigns as soon as its promise to a leader is over, or nearly so

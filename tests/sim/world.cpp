@@ -324,7 +324,7 @@ void world::vm_starts(const site& where, std::uint64_t vm) {
   ++counts_.vm_starts;
   for (auto& [id, m] : members_) {
     m.where.expire(now_);
-    if (id == where.id || !m.where.running.contains(vm)) continue;
+    if (id == where.id ? !where.orphans.contains(vm) : !m.where.runs(vm)) continue;
     throw failure("one node per VM", "VM " + std::to_string(vm) + " runs on node " +
                                          to_string(where.id) + " and on node " + to_string(id));
   }
