@@ -69,7 +69,8 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
                         std::to_string(old->incarnation()) + " already");
     // Whoever starts on another disk cannot see what the former life still runs, and could start
     // it once more. The lease of that life ends; then it is declared down.
-    if (may_run_vms(*old) && now.disk() != old->disk() && !planted(bug::other_disk_takes_over))
+    if (may_run_vms(*old) && old->disk() != 0 && now.disk() != old->disk() &&
+        !planted(bug::other_disk_takes_over))
       return refuse(answer, errc::conflict,
                     "node " + to_string(id) +
                         " starts with another data directory, and VMs of the former one may run "
@@ -162,6 +163,10 @@ void machine::tables::node_left(const pb::NodeLeft& left, pb::Answer& answer) {
   const auto old = vms_and_nodes.node(id);
   if (!old) return no_such_node(id, answer);
   if (old->state() != pb::NODE_LEFT) {
+    // Proposed before it was added again, applied after.
+    if (!old->removed())
+      return refuse(answer, errc::invalid_state,
+                    "node " + to_string(id) + " has not been removed from the cluster");
     release_vms_of(id, "node " + to_string(id) + " left the cluster");
     pb::Node now = *old;
     leave(now);

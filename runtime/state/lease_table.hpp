@@ -48,6 +48,7 @@ class lease_table {
     leading_since_ = now_ns - std::min(now_ns, all);
     granted_.clear();
     condemned_.clear();
+    since_.clear();
   }
   void stop_leading() noexcept { leading_since_.reset(); }
   [[nodiscard]] bool leading() const noexcept { return leading_since_.has_value(); }
@@ -78,7 +79,11 @@ class lease_table {
     std::vector<leaseholder> out;
     if (!leading_since_) return out;
     for (const auto& n : nodes_) {
-      if (n.down || n.incarnation == 0 || now_ns < counted_until(n.id)) continue;
+      // A new incarnation gets as long for its first renewal; the one before had its own grants.
+      auto& seen = since_.try_emplace(n.id, life{n.incarnation, *leading_since_}).first->second;
+      if (seen.incarnation != n.incarnation) seen = {n.incarnation, now_ns};
+      if (n.down || n.incarnation == 0) continue;
+      if (now_ns < std::max(counted_until(n.id), seen.since_ns + duration_ + margin_)) continue;
       const auto it = condemned_.find(n.id);
       if (it != condemned_.end() && it->second == n.incarnation) continue;
       condemned_[n.id] = n.incarnation;
@@ -109,12 +114,18 @@ class lease_table {
     return nullptr;
   }
 
+  struct life {
+    std::uint64_t incarnation = 0;
+    std::uint64_t since_ns = 0;  // when this leader first saw it
+  };
+
   std::uint64_t duration_;
   std::uint64_t margin_;
   std::optional<std::uint64_t> leading_since_;
   std::vector<leaseholder> nodes_;
   std::unordered_map<node_id, std::uint64_t> granted_;    // last grant
   std::unordered_map<node_id, std::uint64_t> condemned_;  // incarnation declared down
+  std::unordered_map<node_id, life> since_;
 };
 
 }  // namespace blixard::state

@@ -207,6 +207,16 @@ TEST(node, a_removed_one_that_joins_again_on_another_disk_waits_for_the_end_of_i
   n.set_disk(8);
   EXPECT_EQ(code_of(f.register_node(n)), errc::conflict);
   f.node_down(1, 1);
+  EXPECT_EQ(code_of(f.node_left(1)), errc::invalid_state) << "proposed before it was added again";
+  EXPECT_EQ(code_of(f.register_node(n)), errc::ok);
+}
+
+TEST(node, of_a_version_that_named_no_disk_registers_with_one) {
+  fixture f;
+  auto n = fixture::node_of(1);
+  f.register_node(n);
+  n.set_incarnation(2);
+  n.set_disk(7);
   EXPECT_EQ(code_of(f.register_node(n)), errc::ok);
 }
 
@@ -239,6 +249,8 @@ TEST(node, left_frees_its_vms_and_is_out_until_it_joins_again) {
   f.register_node(1);
   f.register_node(2);
   f.create("web", 1);
+  EXPECT_EQ(code_of(f.node_left(1)), errc::invalid_state) << "it is a member";
+  f.apply_bytes(removing(1), entry_kind::conf);
   EXPECT_EQ(code_of(f.node_left(1)), errc::ok);
   EXPECT_EQ(f.node(1).state(), pb::NODE_LEFT);
   EXPECT_EQ(f.vm("web").phase(), pb::PHASE_PENDING);
@@ -370,6 +382,7 @@ TEST(status, fills_in_members_and_totals) {
   f.create("web", 1);
   f.observe("web", pb::PHASE_RUNNING);
   f.node_down(2);
+  f.apply_bytes(removing(3), entry_kind::conf);
   f.node_left(3);
   pb::Query q;
   q.mutable_cluster_status();
