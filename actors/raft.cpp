@@ -349,18 +349,18 @@ void raft_driver::route_again(read_round& round) {
   for (auto& q : round.queries) send(to_.router, reroute{q.from, std::move(q.query), node_id{}});
 }
 
-/// A round that is confirmed after everybody in it has given up is worth no memory.
+/// Queries of which everybody in a round has given up are worth no memory. The leases in it are
+/// still wanted.
 void raft_driver::expire_reads() {
   const auto t = now();
-  std::erase_if(rounds_, [&](const auto& r) {
-    const auto& queries = r.second.queries;
-    const auto given_up = [t](const read_request& q) {
-      return q.from.deadline_ns != 0 && q.from.deadline_ns < t;
-    };
-    if (queries.empty() || !std::ranges::all_of(queries, given_up)) return false;
-    reads_waiting_ -= queries.size();
-    return true;
-  });
+  const auto given_up = [t](const read_request& q) { return q.from.is_late(t); };
+  for (auto& [context, round] : rounds_) {
+    if (!std::ranges::all_of(round.queries, given_up)) continue;
+    reads_waiting_ -= round.queries.size();
+    round.queries.clear();
+  }
+  std::erase_if(rounds_,
+                [](const auto& r) { return r.second.queries.empty() && r.second.leases.empty(); });
 }
 
 void raft_driver::hand_out(raft::output& out) {

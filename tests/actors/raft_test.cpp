@@ -390,6 +390,20 @@ TEST(raft_actor, reads_in_rounds_that_nobody_confirms_are_bounded_and_end_with_t
   }
 }
 
+TEST(raft_actor, a_lease_outlives_the_queries_of_its_round_that_gave_up) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 0, 10'000'000);
+  n.lead_three();
+  caf::anon_send(n.to.raft, leaseholders{{{node_id{2}, 7, false}}});
+  pb::LeaseRenewal wanted;
+  wanted.set_node(2);
+  wanted.set_incarnation(7);
+  caf::anon_send(n.to.raft, lease_frame{node_id{2}, frame::make({}, to_slice(wanted))});
+  ask(n, 1, (n.ticked + 2) * 10'000'000);
+  for (int i = 0; i < 20; ++i) n.tick(1), n.others_acknowledge(2);  // a quorum that takes its time
+  n.others_answer_heartbeat();
+  EXPECT_EQ(n.seen.peer_frames.back().frame->header().kind, frame_kind::lease_grant);
+}
+
 // The entries from 2 through 3 of leader 2 in term 2, with the number of our repair and its last.
 raft::message repairing_append(std::uint64_t repair, std::uint64_t last) {
   auto m = message_from(2, raft::message_type::append);
