@@ -101,6 +101,7 @@ void cache::planned(const plan_found& found) {
 }
 
 void cache::plan(const plan_command& command) {
+  if (command.from.is_late(net::monotonic_ns())) return;
   auto c = std::make_shared<pb::Command>();
   if (!parse(*c, command.frame->body()) || c->op_case() != pb::Command::kVmCreate) {
     send(to_.router, answers{{{command.from, error_answer(command.from.request,
@@ -147,6 +148,7 @@ void cache::go_on(const place_vm& r, const pb::Decision& decision) {
 // ---------------------------------------------------------------- answers
 
 void cache::complete(const complete_answer& request) {
+  if (request.from.is_late(net::monotonic_ns())) return;
   if (request.explain) {
     const auto& vm = *request.explain;
     decide(request.inventory, vm.spec(),

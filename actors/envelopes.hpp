@@ -55,6 +55,11 @@ struct origin {
   request_id request;              // echoed in the answer
   std::uint64_t deadline_ns = 0;   // loop clock; 0: none. Nobody waits any longer after it.
   routing::request_ticket ticket;  // the router's own: of its table of who waits here
+
+  /// Its asker has been told so and does not count any more: not worth working on.
+  [[nodiscard]] bool is_late(std::uint64_t now_ns) const noexcept {
+    return deadline_ns != 0 && deadline_ns < now_ns;
+  }
 };
 
 // ---------------------------------------------------------------- transport and router

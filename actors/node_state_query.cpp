@@ -36,6 +36,7 @@ void node_state::read(const ready_reads& r) {
 }
 
 void node_state::local(const local_query& l) {
+  if (l.from.is_late(net::monotonic_ns())) return;
   pb::Query q;
   if (!parse(q, l.query->body())) {
     refuse(l.from, make_error(errc::invalid_argument, "not a query"));
@@ -267,9 +268,7 @@ void node_state::answer_digests() {
 
 void node_state::expire_digests() {
   const auto now = net::monotonic_ns();
-  std::erase_if(digests_, [&](const waiting_digest& w) {
-    return w.from.deadline_ns != 0 && w.from.deadline_ns < now;
-  });
+  std::erase_if(digests_, [&](const waiting_digest& w) { return w.from.is_late(now); });
 }
 
 }  // namespace blixard::actors

@@ -1,5 +1,7 @@
 #include "actors/router.hpp"
 
+#include <random>
+
 #include "actors/frames.hpp"
 #include "runtime/net/address.hpp"
 
@@ -57,6 +59,8 @@ router::router(caf::actor_config& config, host* where, const links& to, shared_f
       forwarded_count_(facts.registry->counter<metric::router_forwarded>()),
       overloaded_count_(facts.registry->counter<metric::router_overloaded>()),
       invalid_count_(facts.registry->counter<metric::router_invalid>()) {
+  std::random_device dice;
+  last_forward_ = request_id{std::uint64_t{dice()} << 32 | dice()};
   auto& r = *facts.registry;
   for (unsigned c = 0; c < priority_count; ++c) {
     const auto& lane = lanes_.counters(static_cast<priority>(c));
@@ -95,7 +99,10 @@ std::uint64_t router::deadline_of(const frame_header& h) const noexcept {
 
 void router::receive(inbound& in) {
   if (in.peer) heard_on_[in.peer] = in.connection;
-  for (auto& f : in.frames) enter({in.connection, in.peer, std::move(f), {}});
+  for (auto& f : in.frames) {
+    const auto deadline = deadline_of(f->header());
+    enter({in.connection, in.peer, std::move(f), {}, deadline});
+  }
   schedule_drain();
 }
 
@@ -126,7 +133,7 @@ bool router::admit(arrival& a, priority cls) {
     credit = admission_.admit(a.connection, cls, now());
   }
   if (credit.admitted) {
-    a.ticket = clients_.add({a.connection, h.request}, deadline_of(h));
+    a.ticket = clients_.add({a.connection, h.request}, a.deadline_ns);
     return true;
   }
   overloaded_count_.add();
@@ -160,7 +167,7 @@ origin router::origin_of(const arrival& a) const {
           .connection = a.connection,
           .peer = a.peer,
           .request = h.request,
-          .deadline_ns = deadline_of(h),
+          .deadline_ns = a.deadline_ns,
           .ticket = a.ticket};
 }
 
@@ -174,7 +181,7 @@ void router::dispatch(arrival& a, collected& out) {
       add_raft(a.frame->header().cls == priority::critical ? out.critical : out.raft);
       break;
     case frame_kind::answer:
-      deliver_answer(a.frame);
+      deliver_answer(a.peer, a.frame);
       break;
     case frame_kind::lease:
       send(to_.raft, lease_frame{a.peer, std::move(a.frame)});
@@ -188,6 +195,7 @@ void router::dispatch(arrival& a, collected& out) {
     case frame_kind::local:
     case frame_kind::admin: {
       const auto from = origin_of(a);
+      if (from.is_late(now())) break;  // who asked has been told, or has told its own client
       dispatch_request(from, std::move(a.frame), out);
       break;
     }
@@ -344,9 +352,10 @@ void router::start_local(local_request& request) {
 
 // ---------------------------------------------------------------- answers
 
-void router::deliver_answer(const frame_ptr& frame) {
+void router::deliver_answer(node_id from, const frame_ptr& frame) {
   const auto it = forwarded_.find(frame->header().request);
   if (it == forwarded_.end()) return;  // expired: its asker was told
+  if (it->second.via != from) return;  // to a former life of this node, by somebody else
   auto f = std::move(it->second);
   forwarded_.erase(it);
   // The node that we took for the leader is not: the request surely went nowhere, so it may wait
@@ -483,6 +492,8 @@ void router::tick() {
                               "a majority of its members must be up and connected"));
     return true;
   });
+  // An answer that came late may have said that a node does not lead which leads again by now.
+  if (!leader_) leader_ = facts_.flags->leader();
   release_held();  // a leader that was known but not connected may be by now
   expire();
   publish_links();

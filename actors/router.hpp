@@ -60,6 +60,7 @@ class router final : public hosted<router_actor::base> {
     node_id peer;
     frame_ptr frame;
     routing::request_ticket ticket;  // of a client's request
+    std::uint64_t deadline_ns = 0;   // from when it came, also if it waits in the lanes
   };
   /// Whose credit it is.
   struct client_request {
@@ -103,7 +104,7 @@ class router final : public hosted<router_actor::base> {
   void release_held();
   void forward(const origin& from, const frame_ptr& frame, node_id to);
   void dispatch_again(reroute& r);
-  void deliver_answer(const frame_ptr& frame);
+  void deliver_answer(node_id from, const frame_ptr& frame);
   void reply(const origin& to, const frame_ptr& answer);
   void refuse(const origin& to, const error& why);
   static void tell(const local_asker& asker, const frame_ptr& answer);
@@ -133,7 +134,7 @@ class router final : public hosted<router_actor::base> {
   bool drain_scheduled_ = false;
   bool stopping_ = false;
   node_id leader_;
-  request_id last_forward_{1};
+  request_id last_forward_;  // begins at random: answers to a former life must find nothing
   // One element per forwarded request: its memory is used again.
   std::unordered_map<request_id, forwarded, std::hash<request_id>, std::equal_to<>,
                      pooled_allocator<std::pair<const request_id, forwarded>>>
