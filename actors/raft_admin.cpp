@@ -262,7 +262,6 @@ void raft_driver::grant(const std::vector<lease_request>& list) {
 void raft_driver::declare_down() {
   if (!core_.is_leader()) return;
   for (const auto& n : leases_.take_expired(now())) {
-    const bool member = core_.configuration().contains(n.id);
     pb::Command c;
     c.set_time_ms(unix_ms());
     c.mutable_node_down()->set_node(n.id.value());
@@ -271,12 +270,8 @@ void raft_driver::declare_down() {
       leases_.retry(n.id, now());
       continue;
     }
-    spdlog::warn("node {} is {}: its lease has ended", n.id.value(), member ? "down" : "gone");
-    if (member) continue;
-    pb::Command left;
-    left.set_time_ms(c.time_ms());
-    left.mutable_node_left()->set_node(n.id.value());
-    (void)core_.propose(encode_command(left, metrics_.command_encodes));
+    spdlog::warn("node {} is {}: its lease has ended", n.id.value(),
+                 core_.configuration().contains(n.id) ? "down" : "gone");
   }
 }
 

@@ -1,7 +1,8 @@
 // Commands on nodes, and what configuration changes tell about them.
 //
-// `node_down` and `node_left` may be proposed only when nothing of the node's VMs can still be
-// running (its lease has expired, runtime/vm/README.md): their VMs are free to start elsewhere.
+// `node_down` may be proposed only when nothing of the node's VMs can still be running (its lease
+// has expired, runtime/vm/README.md): they are free to start elsewhere. A node that was removed has
+// left with it.
 #include "runtime/base/planted.hpp"
 #include "runtime/state/spec.hpp"
 #include "runtime/state/tables.hpp"
@@ -153,23 +154,6 @@ void machine::tables::node_cordon(const pb::NodeCordon& cordon, pb::Answer& answ
     // A node that is joining or down shows that, and is cordoned once it is back.
     if (now.state() == pb::NODE_READY || now.state() == pb::NODE_CORDONED)
       now.set_state(cordon.cordon() ? pb::NODE_CORDONED : pb::NODE_READY);
-    vms_and_nodes.put_node(std::move(now));
-  }
-  show(*vms_and_nodes.inventory().find(id), answer);
-}
-
-void machine::tables::node_left(const pb::NodeLeft& left, pb::Answer& answer) {
-  const node_id id{left.node()};
-  const auto old = vms_and_nodes.node(id);
-  if (!old) return no_such_node(id, answer);
-  if (old->state() != pb::NODE_LEFT) {
-    // Proposed before it was added again, applied after.
-    if (!old->removed())
-      return refuse(answer, errc::invalid_state,
-                    "node " + to_string(id) + " has not been removed from the cluster");
-    release_vms_of(id, "node " + to_string(id) + " left the cluster");
-    pb::Node now = *old;
-    leave(now);
     vms_and_nodes.put_node(std::move(now));
   }
   show(*vms_and_nodes.inventory().find(id), answer);

@@ -146,8 +146,6 @@ void machine::tables::dispatch(const pb::Command& c, applied_result& out) {
       return node_down(c.node_down(), answer);
     case pb::Command::kNodeCordon:
       return node_cordon(c.node_cordon(), answer);
-    case pb::Command::kNodeLeft:
-      return node_left(c.node_left(), answer);
     case pb::Command::OP_NOT_SET:
       break;
   }

@@ -54,7 +54,6 @@ struct machine::tables {
   void node_register(const pb::NodeRegister& reg, pb::Answer& answer);
   void node_down(const pb::NodeDown& down, pb::Answer& answer);
   void node_cordon(const pb::NodeCordon& cordon, pb::Answer& answer);
-  void node_left(const pb::NodeLeft& left, pb::Answer& answer);
   void learn_address(const pb::ConfChange& change);
   void forget_removed(const pb::ConfChange& change);
 

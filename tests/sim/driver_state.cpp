@@ -253,10 +253,6 @@ void driver::declare_down() {
       continue;
     }
     world_.trace("down", n.id, n.incarnation, where_.id.value());
-    if (core_->configuration().contains(n.id)) continue;
-    pb::Command left;
-    left.mutable_node_left()->set_node(n.id.value());
-    (void)core_->propose(bytes_of(left));
   }
 }
 

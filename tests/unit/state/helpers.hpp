@@ -100,11 +100,6 @@ class fixture {
     c.mutable_node_down()->set_incarnation(incarnation);
     return apply(c);
   }
-  pb::Answer node_left(std::uint64_t id) {
-    pb::Command c;
-    c.mutable_node_left()->set_node(id);
-    return run(c);
-  }
   pb::Answer cordon(std::uint64_t id, bool on = true) {
     pb::Command c;
     c.mutable_node_cordon()->set_node(id);

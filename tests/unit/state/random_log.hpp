@@ -45,6 +45,12 @@ class random_log {
     who.set_node(1 + below(6));
     who.set_address(name("127.0.0.1:70", 10));
     pb::ConfChange change;
+    if (below(3) == 0) {
+      auto& one = *change.add_changes();
+      one.set_op(pb::CONF_REMOVE);
+      one.set_node(who.node());
+      return change.SerializeAsString();
+    }
     change.set_context(who.SerializeAsString());
     return change.SerializeAsString();
   }
@@ -149,8 +155,6 @@ class random_log {
     } else if (what == 6) {
       c.mutable_node_down()->set_node(id);
       c.mutable_node_down()->set_incarnation(1 + below(3));
-    } else if (below(4) == 0) {
-      c.mutable_node_left()->set_node(id);
     } else {
       c.mutable_node_cordon()->set_node(id);
     }
