@@ -15,7 +15,6 @@ namespace {
 using metrics::metric;
 using metrics::vm_operation;
 
-constexpr std::uint64_t second_ns = 1'000'000'000;
 constexpr std::size_t reports_per_command = 256;
 constexpr std::uint32_t report_deadline_ms = 3000;
 
@@ -132,7 +131,6 @@ void vm_manager::report() {
     in_flight_.insert(std::move(next));
   }
   in_flight_request_ = last_request_ = last_request_.next();
-  in_flight_since_ns_ = net::monotonic_ns();
   send(to_.router, local_request{frame::make({.kind = frame_kind::command,
                                               .deadline_ms = report_deadline_ms,
                                               .request = in_flight_request_},
@@ -210,14 +208,6 @@ void vm_manager::tick() {
   if (incarnation_ != 0) {
     if (fenced_ && strangers_are_gone()) fenced_ = false;
     if (!fenced_) renew();
-  }
-  // The router answers by the deadline at the latest; without it as well, a second later it is
-  // over.
-  if (in_flight_request_ &&
-      net::monotonic_ns() - in_flight_since_ns_ > report_deadline_ms * 1'000'000ULL + second_ns) {
-    in_flight_request_ = {};
-    unacknowledged_.merge(in_flight_);
-    in_flight_.clear();
   }
   report();
   const auto deadline = lease_.current().deadline_ns;

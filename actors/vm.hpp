@@ -55,8 +55,7 @@ class vm_manager final : public vm_actor::base {
   std::set<vm_id> assigned_;
   std::map<vm_id, std::shared_ptr<const pb::VmReport_One>> unacknowledged_;
   std::map<vm_id, std::shared_ptr<const pb::VmReport_One>> in_flight_;
-  request_id in_flight_request_;  // 0: none
-  std::uint64_t in_flight_since_ns_ = 0;
+  request_id in_flight_request_;  // 0: none; the router answers by its deadline at the latest
   request_id last_request_;
   std::uint64_t renewed_ns_ = 0;
 
