@@ -13,4 +13,10 @@ bool is_dns_label(std::string_view text) noexcept {
       text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
+std::string hex_digits(std::uint64_t id) {
+  std::string out;
+  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[id >> shift & 15];
+  return out;
+}
+
 }  // namespace blixard

@@ -1,6 +1,8 @@
-// Names that people give to VMs, nodes and tenants.
+// Names that people give to VMs, nodes and tenants, and those that they are shown.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace blixard {
@@ -10,5 +12,9 @@ namespace blixard {
 
 inline constexpr std::string_view dns_label_hint =
     "a name is 1 to 63 of a-z, 0-9 and '-', with no '-' at either end";
+
+/// A random id as it is shown and stored everywhere: 16 hex digits. 64 bits do not survive every
+/// reader of JSON numbers, and decimal digits cannot be compared by eye.
+[[nodiscard]] std::string hex_digits(std::uint64_t id);
 
 }  // namespace blixard

@@ -1,21 +1,17 @@
 #include "runtime/net/handshake.hpp"
 
 #include "messages/cluster.pb.h"
+#include "runtime/base/names.hpp"
 
 namespace blixard::net {
 namespace {
 
-std::string name_of(cluster_id id) {
-  std::string out;
-  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[id.value() >> shift & 15];
-  return out;
-}
-
 std::optional<error> judge_cluster(const hello& theirs, const local_identity& us) {
   if (!theirs.cluster || !us.cluster || theirs.cluster == us.cluster) return std::nullopt;
   return make_error(errc::permission_denied,
-                    "cluster " + name_of(us.cluster) + " does not talk to members of cluster " +
-                        name_of(theirs.cluster),
+                    "cluster " + hex_digits(us.cluster.value()) +
+                        " does not talk to members of cluster " +
+                        hex_digits(theirs.cluster.value()),
                     "check the addresses and the data directories: they belong to two clusters");
 }
 

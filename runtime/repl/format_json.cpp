@@ -1,6 +1,7 @@
 // Answers as JSON: one object per line, the shapes of CLIENT.md (fields may be added, none goes).
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/names.hpp"
 #include "runtime/repl/format.hpp"
 #include "runtime/repl/hotpaths.hpp"
 #include "runtime/repl/shapes.hpp"
@@ -138,13 +139,6 @@ json summary_json(const pb::Summary& s) {
           {"used", resources_json(s.used())},   {"vms_by_phase", std::move(phases)}};
 }
 
-/// 64 bits do not survive every reader of JSON numbers, so an id that is random is text.
-std::string hex(std::uint64_t id) {
-  std::string out;
-  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[id >> shift & 15];
-  return out;
-}
-
 json status_json(const pb::ClusterStatus& s) {
   json nodes = json::array();
   for (const auto& m : s.members())
@@ -163,7 +157,7 @@ json status_json(const pb::ClusterStatus& s) {
                      {"window_bytes", m.window_bytes()},
                      {"inflight_bytes", m.inflight_bytes()},
                      {"ack_delay_us", m.ack_delay_us()}});
-  json out{{"cluster_id", hex(s.cluster_id())},
+  json out{{"cluster_id", hex_digits(s.cluster_id())},
            {"leader", s.leader()},
            {"term", s.term()},
            {"commit_index", s.commit_index()},
@@ -206,7 +200,7 @@ json joined_json(const pb::JoinResult& joined) {
   json out = list_json("members", joined.members(), [](const pb::NodeAddress& m) {
     return json{{"node", m.node()}, {"address", m.address()}};
   });
-  out["cluster_id"] = hex(joined.cluster_id());
+  out["cluster_id"] = hex_digits(joined.cluster_id());
   return out;
 }
 

@@ -1,6 +1,7 @@
 // Answers for people: short, aligned, in units; what is wrong stands where it is seen.
 #include <algorithm>
 
+#include "runtime/base/names.hpp"
 #include "runtime/base/units.hpp"
 #include "runtime/repl/build.hpp"
 #include "runtime/repl/format.hpp"
@@ -212,16 +213,9 @@ void add_summary(const pb::Summary& s, text_fields& f) {
   f.add("vms", vms.empty() ? "none" : vms);
 }
 
-std::string cluster_hex(std::uint64_t id) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  for (int shift = 60; shift >= 0; shift -= 4) out += digits[id >> shift & 15];
-  return out;
-}
-
 std::string status_text(const pb::ClusterStatus& s) {
   text_fields head;
-  head.add("cluster", cluster_hex(s.cluster_id()));
+  head.add("cluster", hex_digits(s.cluster_id()));
   head.add("leader", s.leader() == 0 ? "none" : "node " + std::to_string(s.leader()));
   head.add("term", std::to_string(s.term()));
   head.add("commit", std::to_string(s.commit_index()));
@@ -356,7 +350,7 @@ std::string render_text(const command_result& r, const invocation& inv) {
       return caches_text(a.caches());
     case pb::Answer::kJoined:
       if (inv.spec->verb == "remove") return "removed node " + printable(inv.arg(0)) + "\n";
-      return "joined cluster " + cluster_hex(a.joined().cluster_id()) + "\n";
+      return "joined cluster " + hex_digits(a.joined().cluster_id()) + "\n";
     case pb::Answer::kDone:
     case pb::Answer::RESULT_NOT_SET:
       return done_text(r);

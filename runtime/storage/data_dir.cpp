@@ -6,17 +6,12 @@
 #include <optional>
 #include <string_view>
 
+#include "runtime/base/names.hpp"
+
 namespace blixard::storage {
 namespace {
 
 constexpr const char* node_file = "node.json";
-
-std::string hex(std::uint64_t value) {
-  std::array<char, 16> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + 16, value, 16).ptr;
-  const auto size = static_cast<std::size_t>(end - digits.data());
-  return std::string(16 - size, '0').append(digits.data(), size);
-}
 
 std::optional<std::uint64_t> from_hex(const std::string& text) {
   std::uint64_t value = 0;
@@ -95,7 +90,7 @@ result<void> data_dir::read_owner(const identity& wanted) {
 result<void> data_dir::claim() {
   const nlohmann::ordered_json json{{"format", format_version},
                                     {"node_id", owner_.node.value()},
-                                    {"cluster_id", hex(owner_.cluster.value())}};
+                                    {"cluster_id", hex_digits(owner_.cluster.value())}};
   const std::string text = json.dump() + "\n";
   if (auto done =
           replace_file(*fs_, path_, node_file, std::as_bytes(std::span{text.data(), text.size()}));
@@ -109,8 +104,8 @@ result<void> data_dir::set_cluster(cluster_id cluster) {
   if (owner_.cluster == cluster) return {};
   if (owner_.cluster)
     return fail(storage_errc::other_owner, path_ + " holds the data of cluster " +
-                                               hex(owner_.cluster.value()) + ", not of cluster " +
-                                               hex(cluster.value()));
+                                               hex_digits(owner_.cluster.value()) +
+                                               ", not of cluster " + hex_digits(cluster.value()));
   owner_.cluster = cluster;
   return claim();
 }
