@@ -256,9 +256,8 @@ void save_peers(const std::string& data_dir, const std::vector<actors::member_ad
 
 start_result<void> start_over(node_disk& disk, blixard::term known) {
   spdlog::warn(
-      "this node is or was a member and its data directory is empty: the other members bring it "
-      "up, "
-      "until then it does not vote");
+      "this node is or was a member and its data directory is empty: the others bring it up, until "
+      "then it does not vote");
   if (auto r = disk.store->start_over(known); !r) return fail(r.error());
   disk.raft.hard.term = known;
   disk.repair = random_id();

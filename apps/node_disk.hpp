@@ -72,6 +72,7 @@ struct admission_ticket {
 /// A start line may keep its --join. Error: who listens there is of another cluster than the data
 /// of this node (exit 6). That nobody answers is none.
 [[nodiscard]] start_result<void> check_join(const node_config& config, cluster_id ours);
+
 /// Asks the members in `config.join` to admit this node, again and again for up to a minute (the
 /// cluster may be starting too). Errors: exit code 3 with what the last member said.
 [[nodiscard]] start_result<admission_ticket> ask_to_join(const node_config& config,
