@@ -1,7 +1,6 @@
 #include "runtime/net/client.hpp"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <deque>
 
 #include "messages/check.hpp"
+#include "messages/unique_fd.hpp"
 #include "runtime/net/client_lane.hpp"
 
 namespace blixard::net {
@@ -66,18 +66,15 @@ class client::impl {
   explicit impl(client_options options) : options_(std::move(options)) {
     CHECK(!options_.addresses.empty());
     CHECK_GE(options_.lanes, std::size_t{1});
-    epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-    CHECK_GE(epoll_, 0);
+    epoll_ = unique_fd{::epoll_create1(EPOLL_CLOEXEC)};
+    CHECK_GE(epoll_.get(), 0);
     for (std::size_t i = 0; i < options_.lanes; ++i) {
       routes_.emplace_back();
       routes_.back().address = i % options_.addresses.size();
       routes_.back().link = take_link(i);
     }
   }
-  ~impl() {
-    links_.clear();
-    ::close(epoll_);
-  }
+  ~impl() = default;
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 
@@ -106,7 +103,8 @@ class client::impl {
   /// Serves what is ready, after waiting for it at most so long (-1: no limit).
   void process(int wait_ms) {
     std::array<epoll_event, 64> events;
-    const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms);
+    const int n =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_ms);
     for (int i = 0; i < n; ++i) serve(events[static_cast<std::size_t>(i)]);
     const auto now = now_ns();
     if (now >= next_deadline_ns_) expire(now);
@@ -129,7 +127,7 @@ class client::impl {
         std::min<std::uint64_t>((next_deadline_ns_ - now) / ns_per_ms + 1, 3'600'000));
   }
 
-  [[nodiscard]] int epoll_fd() const noexcept { return epoll_; }
+  [[nodiscard]] int epoll_fd() const noexcept { return epoll_.get(); }
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
   [[nodiscard]] node_id peer() const noexcept { return lane_of(0).peer(); }
 
@@ -143,7 +141,7 @@ class client::impl {
   std::size_t take_link(std::size_t lane) {
     if (free_links_.empty()) {
       free_links_.push_back(links_.size());
-      links_.emplace_back(epoll_, static_cast<std::uint32_t>(links_.size()),
+      links_.emplace_back(epoll_.get(), static_cast<std::uint32_t>(links_.size()),
                           options_.max_frame_bytes);
     }
     const auto index = free_links_.back();
@@ -383,7 +381,7 @@ class client::impl {
   };
 
   client_options options_;
-  int epoll_ = -1;
+  unique_fd epoll_;         // outlives the links
   std::deque<link> links_;  // never moves: its index is in epoll
   std::vector<std::size_t> free_links_;
   std::size_t retired_ = 0;

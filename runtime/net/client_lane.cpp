@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -45,11 +44,11 @@ tl::expected<void, std::string> client_lane::start(const endpoint& to) {
   const auto addresses = resolve(to);
   if (!addresses) return failed(addresses.error());
   const auto& a = **addresses;
-  fd_ = ::socket(a.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) return failed_with_errno();
+  fd_ = unique_fd{::socket(a.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  if (!fd_) return failed_with_errno();
   const int on = 1;
-  ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (::connect(fd_, a.ai_addr, a.ai_addrlen) != 0 && errno != EINPROGRESS) {
+  ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (::connect(fd_.get(), a.ai_addr, a.ai_addrlen) != 0 && errno != EINPROGRESS) {
     auto why = failed_with_errno();
     close();
     return why;
@@ -58,13 +57,12 @@ tl::expected<void, std::string> client_lane::start(const endpoint& to) {
   epoll_event event{};
   event.events = EPOLLOUT;
   event.data.u32 = index_;
-  CHECK_EQ(::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd_, &event), 0);
+  CHECK_EQ(::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd_.get(), &event), 0);
   return {};
 }
 
 void client_lane::close() noexcept {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  fd_.reset();
   state_ = lane_state::idle;
   blocked_ = false;
   peer_closed_ = false;
@@ -79,7 +77,7 @@ void client_lane::watch(bool write) {
   epoll_event event{};
   event.events = EPOLLIN | (write ? static_cast<std::uint32_t>(EPOLLOUT) : 0U);
   event.data.u32 = index_;
-  CHECK_EQ(::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd_, &event), 0);
+  CHECK_EQ(::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd_.get(), &event), 0);
   blocked_ = write;
 }
 
@@ -94,7 +92,7 @@ std::uint64_t client_lane::append(const frame_header& h, std::span<const std::by
 
 tl::expected<void, std::string> client_lane::flush() {
   while (sent_ < out_.size()) {
-    const auto n = ::send(fd_, out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
+    const auto n = ::send(fd_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       watch(true);
@@ -125,7 +123,7 @@ tl::expected<void, std::string> client_lane::writable() {
   if (state_ != lane_state::connecting) return flush();
   int problem = 0;
   socklen_t size = sizeof problem;
-  ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &problem, &size);
+  ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &problem, &size);
   if (problem != 0) return failed(std::strerror(problem));  // NOLINT: one thread
   return greet();
 }
@@ -145,7 +143,7 @@ void client_lane::make_room() {
 
 tl::expected<void, std::string> client_lane::readable() {
   make_room();
-  const auto n = ::recv(fd_, in_.data() + in_end_, in_.size() - in_end_, 0);
+  const auto n = ::recv(fd_.get(), in_.data() + in_end_, in_.size() - in_end_, 0);
   if (n > 0) {
     in_end_ += static_cast<std::size_t>(n);
     heard_ += static_cast<std::uint64_t>(n);

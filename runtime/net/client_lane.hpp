@@ -15,6 +15,7 @@
 
 #include "messages/errc.hpp"
 #include "messages/frame.hpp"
+#include "messages/unique_fd.hpp"
 #include "runtime/base/endpoint.hpp"
 
 namespace blixard::net {
@@ -27,7 +28,7 @@ class client_lane {
       : epoll_(epoll_fd), index_(index), max_frame_bytes_(max_frame_bytes) {}
   client_lane(const client_lane&) = delete;
   client_lane& operator=(const client_lane&) = delete;
-  ~client_lane() { close(); }
+  ~client_lane() = default;
 
   [[nodiscard]] lane_state state() const noexcept { return state_; }
   [[nodiscard]] node_id peer() const noexcept { return peer_; }
@@ -72,7 +73,7 @@ class client_lane {
   std::uint32_t index_;
   std::size_t max_frame_bytes_;
   lane_state state_ = lane_state::idle;
-  int fd_ = -1;
+  unique_fd fd_;
   bool blocked_ = false;  // the kernel's buffer is full: EPOLLOUT will tell
   node_id peer_;
   std::string out_;
