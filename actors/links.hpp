@@ -66,6 +66,9 @@ struct shared_facts {
   replaced<link_view> links;              // writer: router
   /// The highest index that a leader called committed, also while this node's log ends before it.
   std::atomic<std::uint64_t> committed_elsewhere{0};  // writer: raft
+  /// The disk (pb::Node.disk) that this node's id is registered from, as of the published applied
+  /// index or an earlier one; 0: none. Writer: node-state (release, after it published the index).
+  std::atomic<std::uint64_t> registered_disk{0};
 };
 
 }  // namespace blixard::actors

@@ -178,6 +178,12 @@ void node_state::send_members() {
   registered_ = alive;
 }
 
+void node_state::show_own_disk() {
+  const auto self = machine_.node(facts_.self);
+  const bool there = self && self->state() != pb::NODE_LEFT;
+  facts_.registered_disk.store(there ? self->disk() : 0, std::memory_order_release);
+}
+
 void node_state::sync_vms() {
   vm_sync all;
   all.incarnation = incarnation_;
@@ -263,6 +269,7 @@ void node_state::take(const take_snapshot& t) {
 
 void node_state::tick() {
   publish();
+  show_own_disk();
   register_self();
   expire_digests();
   // A plan that was refused or lost on the way is asked for again, even if nothing changed.

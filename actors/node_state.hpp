@@ -70,6 +70,7 @@ class node_state final : public hosted<state_actor::base> {
   void place_pending();
   void publish();
   void send_members();
+  void show_own_disk();
   void sync_vms();
   void answer(const origin& to, const pb::Answer& a);
   void refuse(const origin& to, const error& e);

@@ -36,6 +36,7 @@
 #include "actors/wal.hpp"
 #include "apps/node_disk.hpp"
 #include "apps/node_metrics.hpp"
+#include "apps/succession.hpp"
 #include "apps/version.hpp"
 #include "messages/check.hpp"
 #include "messages/cluster.pb.h"
@@ -186,6 +187,7 @@ class node {
   std::unique_ptr<actors::host> state_host_;
   std::unique_ptr<actors::host> wal_host_;
   actors::repl_actor repl_;
+  std::unique_ptr<succession_watch> succession_;
   std::thread loop_thread_;
   std::thread wal_thread_;
 };
@@ -395,6 +397,9 @@ void node::spawn() {
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
   links_.planner = sys.spawn<actors::planner>(links_);
   auto self = describe();  // with what the lease page says
+  succession_ = std::make_unique<succession_watch>(facts_, self->disk(), [](const auto& why) {
+    fatal(static_cast<int>(exit_code::removed), why);
+  });
   links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
   links_.state = actors::spawn_hosted<actors::node_state>(
       sys, *state_host_, links_, facts_, std::move(disk_.machine), std::move(self));
@@ -460,6 +465,7 @@ std::thread run_loop(net::loop& loop, const char* name) {
 void node::stop() {
   caf::anon_send(links_.router, actors::stop_atom::value);
   caf::anon_send(links_.raft, actors::stop_atom::value);
+  succession_.reset();
   for (int i = 0; i < 100 && flags_->is_leader() && flags_->cluster_size() > 1; ++i)
     std::this_thread::sleep_for(10ms);
   supervisor_->stop();

@@ -39,8 +39,8 @@ struct slot {
 
 /// A connection, and what it is for.
 struct link {
-  link(int epoll_fd, std::uint32_t index, std::size_t max_frame_bytes)
-      : io(epoll_fd, index, max_frame_bytes) {}
+  link(int epoll_fd, std::uint32_t index, const client_options& options)
+      : io(epoll_fd, index, options.max_frame_bytes, options.cluster) {}
 
   client_lane io;
   std::size_t lane = 0;         // whose requests it carries
@@ -141,8 +141,7 @@ class client::impl {
   std::size_t take_link(std::size_t lane) {
     if (free_links_.empty()) {
       free_links_.push_back(links_.size());
-      links_.emplace_back(epoll_.get(), static_cast<std::uint32_t>(links_.size()),
-                          options_.max_frame_bytes);
+      links_.emplace_back(epoll_.get(), static_cast<std::uint32_t>(links_.size()), options_);
     }
     const auto index = free_links_.back();
     free_links_.pop_back();

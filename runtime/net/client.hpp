@@ -34,6 +34,7 @@ struct client_options {
   std::size_t lanes = 1;                    // connections; lane i starts at address i mod n
   std::uint32_t connect_timeout_ms = 1000;  // per address until the node's hello, at most
   std::size_t max_frame_bytes = limits::frame_max_bytes;
+  cluster_id cluster;  // whose nodes alone may answer; 0: any
 };
 
 class client final : public repl::port {

@@ -111,6 +111,7 @@ tl::expected<void, std::string> client_lane::flush() {
 tl::expected<void, std::string> client_lane::greet() {
   pb::Hello hello;
   hello.set_role(pb::Hello::CLIENT);
+  hello.set_cluster_id(cluster_.value());  // a node of another one refuses
   const auto bytes = hello.SerializeAsString();
   append({.kind = frame_kind::hello, .length = static_cast<std::uint32_t>(bytes.size())},
          std::as_bytes(std::span(bytes)));
@@ -161,6 +162,8 @@ tl::expected<void, std::string> client_lane::accept_hello(std::span<const std::b
     return failed("it does not speak Blixard's protocol");
   if (hello.error() != 0)
     return failed(hello.error_message().empty() ? "it refuses clients" : hello.error_message());
+  if (cluster_ && cluster_id{hello.cluster_id()} != cluster_)
+    return failed("it is not of the cluster that is meant");
   peer_ = node_id{hello.node_id()};
   state_ = lane_state::ready;
   return {};

@@ -24,8 +24,8 @@ enum class lane_state : std::uint8_t { idle, connecting, greeting, ready };
 
 class client_lane {
  public:
-  client_lane(int epoll_fd, std::uint32_t index, std::size_t max_frame_bytes)
-      : epoll_(epoll_fd), index_(index), max_frame_bytes_(max_frame_bytes) {}
+  client_lane(int epoll_fd, std::uint32_t index, std::size_t max_frame_bytes, cluster_id cluster)
+      : epoll_(epoll_fd), index_(index), max_frame_bytes_(max_frame_bytes), cluster_(cluster) {}
   client_lane(const client_lane&) = delete;
   client_lane& operator=(const client_lane&) = delete;
   ~client_lane() = default;
@@ -72,6 +72,7 @@ class client_lane {
   int epoll_;
   std::uint32_t index_;
   std::size_t max_frame_bytes_;
+  cluster_id cluster_;  // 0: any
   lane_state state_ = lane_state::idle;
   unique_fd fd_;
   bool blocked_ = false;  // the kernel's buffer is full: EPOLLOUT will tell

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import BIN, Case, eventually, is_alive, main  # noqa: E402
+from harness import BIN, Case, Node, eventually, is_alive, main  # noqa: E402
 from heartbeats import Heartbeats  # noqa: E402
 
 NOTICE_SECONDS = 5  # a VM that crashed is noticed within 1 s; this much is left to a busy machine
@@ -48,6 +48,11 @@ class Vms(Case):
             return answer["result"] if code == 0 and holds(answer["result"]) else None
 
         return eventually(lambda: f"{name}: {seen}", look, seconds)
+
+    def state_of(self, cluster, number):
+        return next(
+            n["state"] for n in cluster.ok("node", "list")["nodes"] if n["id"] == number
+        )
 
     def lives(self, name):
         """Waits for a sign of life."""
@@ -350,6 +355,35 @@ class Vms(Case):
             self.lives("web")
             cluster.wait_voters().wait_ready()
         self.assertEqual([r.node for r in self.beats["web"].runs()], [2, 2, 2])
+
+    def test_a_node_whose_id_another_disk_took_over_while_it_hung_ends_when_it_wakes(self):
+        cluster = self.cluster(3)
+        self.lead(cluster, 1)
+        vm = self.create(cluster, "web", "--node", "2")
+        hung = cluster.node(2)
+        self.addCleanup(hung.end)
+        hung.suspend()
+        (self.folder / "heir").mkdir()
+        heir = Node(self.folder / "heir", 2, hung.flags, hung.env)
+        cluster.nodes[1] = heir
+        eventually("it is down", lambda: self.state_of(cluster, 2) == "down")
+        heir.start("--join", cluster.node(1).address)
+        cluster.wait_voters().wait_ready()
+        again = self.becomes(
+            cluster, "web", lambda v: v["phase"] == "running" and v["pid"] not in (0, vm["pid"])
+        )
+        hung.resume()
+        for _ in range(2):  # it ends, and again when it is started again
+            self.assertEqual(hung.process.wait(30), 13)
+            fatal = hung.next_event()
+            self.assertEqual((fatal["event"], fatal["code"]), ("fatal", 13))
+            self.assertIn("node 2 has started with another data directory", fatal["error"])
+            self.assertFalse(is_alive(vm["pid"]))
+            hung.start()
+        self.assertEqual(hung.process.wait(30), 13)
+        self.lives("web")
+        self.assertEqual(cluster.ok("vm", "show", "web")["pid"], again["pid"])
+        self.assertEqual([r.node for r in self.beats["web"].runs()], [2, 2])
 
     def test_a_vm_deleted_while_its_node_was_away_is_cleaned_up_when_it_returns(self):
         cluster = self.cluster(3)
