@@ -39,6 +39,12 @@ bool may_run_vms(const pb::Node& node) {
   return node.incarnation() != 0 && node.state() != pb::NODE_DOWN && node.state() != pb::NODE_LEFT;
 }
 
+/// What a node that is there shows. One that was removed may still run VMs, until its lease ends.
+pb::NodeState state_while_there(const pb::Node& node) {
+  if (node.removed()) return pb::NODE_DRAINING;
+  return node.cordoned() ? pb::NODE_CORDONED : pb::NODE_READY;
+}
+
 void leave(pb::Node& node) {
   node.set_state(pb::NODE_LEFT);
   node.set_cordoned(false);
@@ -89,7 +95,7 @@ void machine::tables::node_register(const pb::NodeRegister& reg, pb::Answer& ans
   }
   now.set_cordoned(old && old->cordoned());
   now.set_removed(old && old->removed());
-  now.set_state(now.cordoned() ? pb::NODE_CORDONED : pb::NODE_READY);
+  now.set_state(state_while_there(now));
   if (now.address().empty() && old) now.set_address(old->address());
   vms_and_nodes.put_node(std::move(now));
   show(*vms_and_nodes.inventory().find(id), answer);
@@ -153,21 +159,24 @@ void machine::tables::node_cordon(const pb::NodeCordon& cordon, pb::Answer& answ
     now.set_cordoned(cordon.cordon());
     // A node that is joining or down shows that, and is cordoned once it is back.
     if (now.state() == pb::NODE_READY || now.state() == pb::NODE_CORDONED)
-      now.set_state(cordon.cordon() ? pb::NODE_CORDONED : pb::NODE_READY);
+      now.set_state(state_while_there(now));
     vms_and_nodes.put_node(std::move(now));
   }
   show(*vms_and_nodes.inventory().find(id), answer);
 }
 
-/// A removed node that holds no lease has left with the change itself. One that may hold a lease
-/// leaves when that has ended: what it still runs is not free before.
+/// A removed node that holds no lease has left with the change itself. One that may hold a lease is
+/// draining, and leaves when that has ended: what it still runs is not free before.
 void machine::tables::forget_removed(const pb::ConfChange& change) {
   for (const auto& c : change.changes()) {
     const auto old = vms_and_nodes.node(node_id{c.node()});
     if (c.op() != pb::CONF_REMOVE || !old || old->state() == pb::NODE_LEFT) continue;
     pb::Node now = *old;
     now.set_removed(true);
-    if (old->state() == pb::NODE_DOWN || old->state() == pb::NODE_JOINING) leave(now);
+    if (old->state() == pb::NODE_DOWN || old->state() == pb::NODE_JOINING)
+      leave(now);
+    else
+      now.set_state(state_while_there(now));
     vms_and_nodes.put_node(std::move(now));
   }
 }
@@ -185,6 +194,7 @@ void machine::tables::learn_address(const pb::ConfChange& change) {
   if (old && old->state() != pb::NODE_LEFT) now = *old;
   if (old && now.address() == who.address() && !now.removed()) return;
   now.set_removed(false);
+  if (now.state() == pb::NODE_DRAINING) now.set_state(state_while_there(now));
   now.set_id(id.value());
   now.set_address(who.address());
   vms_and_nodes.put_node(std::move(now));

@@ -227,7 +227,10 @@ class Membership(Case):
         cluster = self.cluster(3)
         load = Workload([cluster[0], cluster[1], cluster[2]], clients=6)
         gone = cluster.followers()[0]
-        cluster.leader().ok("cluster", "remove", str(gone.number))
+        leader = cluster.leader()
+        leader.ok("cluster", "remove", str(gone.number))
+        states = {n["id"]: n["state"] for n in leader.ok("node", "list")["nodes"]}
+        self.assertIn(states[gone.number], ("draining", "left"))
         self.assertEqual(gone.process.wait(30), 13)
         fatal = gone.next_event()
         self.assertEqual((fatal["event"], fatal["code"]), ("fatal", 13))

@@ -301,7 +301,11 @@ TEST(conf_entry, that_removes_a_living_node_waits_for_its_lease) {
   for (const std::uint64_t id : {1, 2}) f.register_node(id);
   f.create("web", 1);
   f.apply_bytes(removing(1), entry_kind::conf);
-  EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
+  EXPECT_EQ(f.node(1).state(), pb::NODE_DRAINING);
+  for (const bool cordon : {true, false}) {
+    f.cordon(1, cordon);
+    EXPECT_EQ(f.node(1).state(), pb::NODE_DRAINING);
+  }
   EXPECT_EQ(f.vm("web").node(), 1) << "it may run there until the lease has ended";
   EXPECT_EQ(f.create("db").vm().node(), 2) << "and gets nothing new";
   f.node_down(1);
@@ -318,8 +322,10 @@ TEST(conf_entry, that_adds_a_removed_node_again_makes_it_an_ordinary_one) {
   again.set_incarnation(2);
   f.register_node(again);
   EXPECT_TRUE(f.node(1).removed()) << "its process was started anew, which changes nothing";
+  EXPECT_EQ(f.node(1).state(), pb::NODE_DRAINING);
   f.apply_bytes(joining(1, f.node(1).address()), entry_kind::conf);
   EXPECT_FALSE(f.node(1).removed());
+  EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
   f.node_down(1, 2);
   EXPECT_EQ(f.node(1).state(), pb::NODE_DOWN);
 }
