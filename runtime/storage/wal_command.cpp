@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "runtime/storage/data_dir.hpp"
 #include "runtime/storage/log_reader.hpp"
@@ -36,6 +37,12 @@ record_info info_of(const seen_record& r) {
           {}};
 }
 
+/// A node that runs here writes and removes files while they are read: segments shrink once their
+/// names are gone, records are seen half written. So damage counts when another look finds it at
+/// the same place, and a file that is gone is looked for again; after so many looks what was seen
+/// last counts.
+constexpr int looks_max = 10;
+
 class inspector {
  public:
   inspector(file_system& fs, const std::string& dir, const visitor& visit)
@@ -44,7 +51,7 @@ class inspector {
   result<verify_result> run() {
     const auto owner = stored_owner(fs_, dir_);
     if (!owner) return tl::unexpected(owner.error());
-    auto meta = meta_file::load(fs_, dir_, owner->node);
+    auto meta = settled_meta(owner->node);
     if (!meta) return tl::unexpected(meta.error());
     say_meta(*meta);
     if (auto done = log(owner->node, meta->state); !done) return tl::unexpected(done.error());
@@ -59,6 +66,18 @@ class inspector {
     if (visit_) visit_(info);
   }
 
+  result<loaded_meta> settled_meta(node_id node) {
+    auto meta = meta_file::load(fs_, dir_, node);
+    for (int looks = 1; looks < looks_max && meta && meta->bad_copies != 0; ++looks) {
+      auto again = meta_file::load(fs_, dir_, node);
+      const bool same =
+          again && again->bad_copies == meta->bad_copies && again->state.hard == meta->state.hard;
+      meta = std::move(again);
+      if (same) break;
+    }
+    return meta;
+  }
+
   void say_meta(const loaded_meta& meta) {
     record_info info{"meta", 0, 0, meta.state.hard.commit, meta.state.hard.term, "meta", true, {}};
     if (meta.missing) info.note = "missing";
@@ -69,25 +88,50 @@ class inspector {
     say(info);
   }
 
-  result<void> log(node_id node, const meta_state& meta) {
+  /// What one look at the log found; its sound records were said.
+  struct look {
+    log_walk walk;
+    log_index last;
+    std::vector<record_info> broken_segment;  // at most one, where the walk ended
+    std::vector<record_info> behind;          // the damage
+  };
+
+  /// A record is said by the first look that reaches it.
+  void say_once(wal_position at, const record_info& info) {
+    if (said_up_to_ && at <= *said_up_to_) return;
+    said_up_to_ = at;
+    say(info);
+  }
+
+  result<look> look_at_log(node_id node, const meta_state& meta) {
+    look seen;
     log_image image;
-    std::vector<record_info> behind;
     const log_listener listener{
         [&](const segment_header& head) {
           const auto why = image.begin_segment(head);
-          say({"wal/" + segment_name(head.sequence), 0, segment_header_bytes, head.last_index,
-               head.last_term, "segment", why.empty(), why});
+          const record_info info{"wal/" + segment_name(head.sequence),
+                                 0,
+                                 segment_header_bytes,
+                                 head.last_index,
+                                 head.last_term,
+                                 "segment",
+                                 why.empty(),
+                                 why};
+          if (why.empty())
+            say_once({head.sequence, 0}, info);
+          else
+            seen.broken_segment.push_back(info);
           return why;
         },
         [&](const seen_record& r) {
           const auto why = image.add(r);
           // What is complained about here is reported once, as the damage that ends the walk.
-          if (why.empty()) say(info_of(r));
+          if (why.empty()) say_once(r.at, info_of(r));
           return why;
         },
         [&](const seen_record& r) {
-          behind.push_back(info_of(r));
-          behind.back().note = "behind the damage: no part of the log until that is repaired";
+          seen.behind.push_back(info_of(r));
+          seen.behind.back().note = "behind the damage: no part of the log until that is repaired";
         }};
     auto walk = walk_log(fs_, dir_ + "/wal", node, meta.durable, listener);
     if (!walk) return tl::unexpected(walk.error());
@@ -95,28 +139,48 @@ class inspector {
       walk->corrupt =
           damage{"wal/" + segment_name(walk->end.segment), walk->end.offset,
                  "entries up to " + to_string(meta.hard.commit) + " were committed", true};
-    if (walk->corrupt) {
-      say({walk->corrupt->file,
-           walk->corrupt->offset,
-           0,
-           image.last_index().next(),
-           {},
-           "damaged",
-           false,
-           walk->corrupt->what});
-      for (const auto& r : behind) say(r);
-    } else if (walk->torn_bytes != 0) {
-      out_.tail_bytes = walk->torn_bytes;
-      say({"wal/" + segment_name(walk->end.segment),
-           walk->end.offset,
-           walk->torn_bytes,
-           image.last_index().next(),
+    seen.last = image.last_index();
+    seen.walk = std::move(*walk);
+    return seen;
+  }
+
+  result<void> log(node_id node, const meta_state& meta) {
+    std::optional<damage> before;
+    for (int looks = 1;; ++looks) {
+      auto seen = look_at_log(node, meta);
+      const bool gone = !seen && seen.error().code == storage_errc::not_found;
+      if (gone && looks < looks_max) continue;
+      if (!seen) return tl::unexpected(seen.error());
+      const auto& damaged = seen->walk.corrupt;
+      const bool sure = !damaged || (before && before->file == damaged->file &&
+                                     before->offset == damaged->offset);
+      if (sure || looks == looks_max) {
+        say_end(*seen);
+        return {};
+      }
+      before = damaged;
+    }
+  }
+
+  void say_end(const look& seen) {
+    const auto& walk = seen.walk;
+    const std::string end = "wal/" + segment_name(walk.end.segment);
+    if (walk.corrupt) {
+      const auto& d = *walk.corrupt;
+      for (const auto& r : seen.broken_segment) say(r);
+      say({d.file, d.offset, 0, seen.last.next(), {}, "damaged", false, d.what});
+      for (const auto& r : seen.behind) say(r);
+    } else if (walk.torn_bytes != 0) {
+      out_.tail_bytes = walk.torn_bytes;
+      say({end,
+           walk.end.offset,
+           walk.torn_bytes,
+           seen.last.next(),
            {},
            "tail",
            true,
            "never acknowledged; a start cuts it"});
     }
-    return {};
   }
 
   /// A snapshot from a peer may be in place before the log has restarted behind it.
@@ -132,6 +196,8 @@ class inspector {
       if (!name.ends_with(".snap")) continue;
       const std::string file = "snap/" + name;
       const auto snap = read_snapshot(fs_, dir_ + "/" + file);
+      const auto there = fs_.exists(dir_ + "/" + file);
+      if (!snap && there && !*there) continue;  // removed meanwhile: a newer one is there
       if (!snap && snap.error().code != storage_errc::corrupt) return tl::unexpected(snap.error());
       record_info info{file, 0, 0, {}, {}, "snapshot_file", snap.has_value(), {}};
       if (snap) {
@@ -149,6 +215,7 @@ class inspector {
   file_system& fs_;
   const std::string& dir_;
   const visitor& visit_;
+  std::optional<wal_position> said_up_to_;  // of the log
   verify_result out_;
 };
 

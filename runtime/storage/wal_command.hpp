@@ -1,8 +1,9 @@
 // `blixard wal dump|verify [--json] DATA_DIR`: a log looked at from outside, without a running
 // node.
 //
-// Reads only; takes no lock, so that it also works beside a node (the last records may then be seen
-// half written, and are said to be the tail).
+// Reads only; takes no lock, so that it also works beside a node. The last records may then be seen
+// half written, and are said to be the tail; and files may be removed while they are read, so
+// damage is reported only when a second look finds it at the same place.
 #pragma once
 
 #include <cstdint>

@@ -252,6 +252,86 @@ TEST_F(wal_tool, verify_changes_nothing_and_works_beside_a_node) {
   persist(*opened->disk, make_entries(4, 4, 7));
 }
 
+/// A node beside the reader removes a segment: its name goes, and whoever has it open sees it
+/// shrink.
+class removing_file_system : public file_system {
+ public:
+  removing_file_system(file_system& real, std::string segment, bool before_open)
+      : real_(real), segment_(std::move(segment)), before_open_(before_open) {}
+
+  result<std::unique_ptr<file>> open(const std::string& path, open_mode mode) override {
+    const bool now = path.ends_with(segment_) && !removed_;
+    removed_ = removed_ || now;
+    if (now && before_open_) remove(path);
+    auto opened = real_.open(path, mode);
+    if (now && !before_open_) remove(path);
+    return opened;
+  }
+  result<std::unique_ptr<file_lock>> lock(const std::string& p) override { return real_.lock(p); }
+  result<std::vector<std::string>> list(const std::string& d) override { return real_.list(d); }
+  result<void> rename(const std::string& a, const std::string& b) override {
+    return real_.rename(a, b);
+  }
+  result<void> unlink(const std::string& p) override { return real_.unlink(p); }
+  result<bool> exists(const std::string& p) override { return real_.exists(p); }
+  result<void> make_dir(const std::string& p) override { return real_.make_dir(p); }
+  result<void> sync_dir(const std::string& d) override { return real_.sync_dir(d); }
+
+  [[nodiscard]] bool removed() const noexcept { return removed_; }
+
+ private:
+  void remove(const std::string& path) {
+    std::filesystem::resize_file(path, 1024);
+    std::filesystem::remove(path);
+  }
+
+  file_system& real_;
+  std::string segment_;
+  bool before_open_;
+  bool removed_ = false;
+};
+
+TEST_F(wal_tool, a_segment_that_is_removed_while_it_is_read_is_no_damage) {
+  for (const bool before_open : {true, false}) {
+    std::filesystem::remove_all(path_);
+    {
+      auto opened = store::open(fs_, path_.string(), options(8192));
+      for (std::uint64_t i = 1; i <= 60; ++i)
+        persist(*opened->disk, {make_entry(i, 7, 500)}, hard(7, 1, i));
+    }
+    removing_file_system beside{fs_, "0000000000000001.wal", before_open};
+    std::vector<std::uint64_t> indexes;
+    const auto found = inspect(beside, path_.string(), [&](const record_info& r) {
+      EXPECT_TRUE(r.ok) << r.file << " " << r.offset << " " << r.note;
+      if (r.type == "normal") indexes.push_back(r.index.value());
+    });
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_TRUE(beside.removed());
+    EXPECT_EQ(found->damaged, 0U);
+    EXPECT_TRUE(std::ranges::is_sorted(indexes));
+    EXPECT_EQ(std::ranges::adjacent_find(indexes), indexes.end()) << "told twice";
+    EXPECT_EQ(indexes.back(), 60U);
+  }
+}
+
+TEST_F(wal_tool, damage_beside_a_segment_that_is_removed_is_still_damage) {
+  {
+    auto opened = store::open(fs_, path_.string(), options(8192));
+    for (std::uint64_t i = 1; i <= 60; ++i)
+      persist(*opened->disk, {make_entry(i, 7, 500)}, hard(7, 1, i));
+  }
+  std::fstream f{path_ / "wal" / "0000000000000003.wal",
+                 std::ios::in | std::ios::out | std::ios::binary};
+  f.seekp(1500);
+  f.put('!');
+  f.close();
+  removing_file_system beside{fs_, "0000000000000001.wal", false};
+  const auto found = inspect(beside, path_.string(), {});
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(beside.removed());
+  EXPECT_EQ(found->damaged, 1U);
+}
+
 TEST_F(wal_tool, a_directory_that_is_not_there_is_an_error) {
   const auto a = run(true, false);
   EXPECT_EQ(a.code, 3);
