@@ -263,6 +263,11 @@ tl::expected<node_request, config_error> parse_node_config(std::span<const std::
 
   if (auto ok = apply_given(all, out.config); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_config(out.config); !ok) return tl::unexpected(ok.error());
+  // Prometheus usually asks from another host, so this is for the operator to decide.
+  if (!is_loopback(out.config.metrics))
+    out.warnings.push_back("metrics: " + to_string(out.config.metrics) +
+                           " is not a loopback address: whoever reaches it reads this node's "
+                           "metrics and health, without TLS or a password");
   if (out.config.name.empty()) out.config.name = "node-" + to_string(out.config.id);
   return out;
 }

@@ -121,7 +121,8 @@ struct config_sources {
 struct node_request {
   node_config config;
   bool help = false;  // --help: print `node_usage()` and exit 0; config is not valid
-  std::vector<std::string> warnings;  // variables that no part of Blixard reads, one line each
+  /// One line each: variables that no part of Blixard reads, metrics that are open to others.
+  std::vector<std::string> warnings;
 };
 
 /// Reads the arguments behind `blixard node`, then variables and file, and checks the whole.

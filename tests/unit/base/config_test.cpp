@@ -296,6 +296,20 @@ TEST(config, a_variable_that_nothing_reads_is_told_with_the_nearest_right_one) {
                      "the variable BLIXARD_SOMETHING_ELSE is not known and was ignored"}));
 }
 
+TEST(config, metrics_that_others_can_reach_are_allowed_and_warned_of) {
+  const auto warnings_at = [](const char* where) {
+    const auto r = parse_node_config(with_required({"--metrics", where}), sources({}));
+    return r ? r->warnings : std::vector<std::string>{"refused"};
+  };
+  EXPECT_TRUE(warnings_at("127.0.0.1:9464").empty());
+  EXPECT_TRUE(warnings_at("[::1]:0").empty());
+  for (const char* open : {"0.0.0.0:9464", "10.0.0.7:9464", "[::]:9464"}) {
+    const auto w = warnings_at(open);
+    ASSERT_EQ(w.size(), 1U) << open;
+    EXPECT_TRUE(w[0].starts_with("metrics: " + std::string(open) + " is not a loopback")) << w[0];
+  }
+}
+
 TEST(config, every_setting_stands_in_the_help_and_has_its_three_names) {
   const auto text = node_usage();
   for (const auto& s : setting_table()) {
