@@ -41,7 +41,8 @@ class script_reader {
  public:
   script_reader(int fd, int stop_fd) : fd_(fd), stop_fd_(stop_fd) {}
 
-  /// The next line without its end; the last one needs none.
+  /// The next line without its end. What the input ends with behind the last line end is none, see
+  /// rest().
   std::optional<std::string> next() {
     while (true) {
       if (const auto end = text_.find('\n'); end != std::string::npos) {
@@ -49,10 +50,13 @@ class script_reader {
         text_.erase(0, end + 1);
         return line;
       }
-      if (!read_more()) break;
+      if (!read_more()) return std::nullopt;
     }
-    if (text_.empty()) return std::nullopt;
-    return std::exchange(text_, {});
+  }
+  /// After the last line: what may be the first half of another one. Empty where it was told to
+  /// stop.
+  [[nodiscard]] std::string_view rest() const noexcept {
+    return stopped_ ? std::string_view{} : text_;
   }
 
  private:
@@ -61,7 +65,8 @@ class script_reader {
     while (true) {
       std::array<pollfd, 2> fds{pollfd{fd_, POLLIN, 0}, pollfd{stop_fd_, POLLIN, 0}};
       if (::poll(fds.data(), fds.size(), -1) < 0 && errno == EINTR) continue;
-      if (fds[1].revents != 0) return false;
+      stopped_ = fds[1].revents != 0;
+      if (stopped_) return false;
       const auto n = ::read(fd_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return false;
@@ -72,6 +77,7 @@ class script_reader {
 
   int fd_;
   int stop_fd_;
+  bool stopped_ = false;
   std::string text_;
 };
 
@@ -109,7 +115,12 @@ class shell {
       const auto end = run_line(*line);
       if (end.code != 0 || end.leave) return end.code;
     }
-    return 0;
+    // Whoever wrote it may have died in the middle of a word: "kv delete a" of "kv delete ab".
+    if (reader.rest().find_first_not_of(" \t\r") == std::string_view::npos) return 0;
+    return complain(make_error(errc::invalid_argument,
+                               "the input ended in the middle of this line; it was not run",
+                               "end every line with a line end"))
+        .code;
   }
 
   int run_interactive() {

@@ -3,7 +3,8 @@
 // With a terminal it edits lines (libedit), keeps a history (mode 0600), completes commands, flags
 // and live names, and shows node, role and term in the prompt; Ctrl-C cancels the running command,
 // Ctrl-D leaves. Without one it is a script: it stops at the first error with that error's exit
-// code. It runs on a plain thread of its own, never on an actor scheduler's.
+// code, and does not run a last line without a line end, which may have been cut. It runs on a
+// plain thread of its own, never on an actor scheduler's.
 //
 // The terminal is read without signals (ISIG off): Ctrl-C is a byte, so that a shell inside a node
 // never stops the node by it.

@@ -319,6 +319,13 @@ class Script(WithNode):
         self.assertNotIn("\x1b", out)
         self.assertNotIn("blixard n1", out)
 
+    def test_a_line_that_may_have_been_cut_is_not_run(self):
+        self.repl("kv put ab 1\nkv put a 1\n")
+        code, out, err = self.repl("kv get ab\nkv delete a")
+        self.assertEqual((code, out), (2, "1\n"))
+        self.assertIn("the input ended in the middle of this line; it was not run", err)
+        self.assertEqual(self.repl("kv get a\n")[1], "1\n")
+
     def test_an_unreachable_node_exits_5(self):
         self.assertEqual(run("repl", "--connect", f"127.0.0.1:{free_port()}", stdin="kv list\n")[0], 5)
 

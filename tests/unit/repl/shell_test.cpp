@@ -88,11 +88,22 @@ TEST_F(shell_test, a_script_stops_at_the_first_error_with_its_exit_code) {
   EXPECT_EQ(asked_, 2) << "a line behind the error was run";
 }
 
-TEST_F(shell_test, quit_ends_a_script_and_the_last_line_needs_no_end) {
+TEST_F(shell_test, quit_ends_a_script) {
   EXPECT_EQ(run("kv get a\nquit\nkv get b\n"), 0);
   EXPECT_EQ(read("out"), "value of a\n");
-  EXPECT_EQ(run("kv get c"), 0);
-  EXPECT_EQ(read("out"), "value of c\n");
+}
+
+TEST_F(shell_test, a_last_line_without_an_end_may_have_been_cut_and_is_not_run) {
+  EXPECT_EQ(run("kv get a\nkv get ab"), 2);
+  EXPECT_EQ(read("out"), "value of a\n");
+  EXPECT_NE(read("err").find("the input ended in the middle of this line"), std::string::npos);
+  EXPECT_EQ(asked_, 1);
+  EXPECT_EQ(run("kv get a\n  "), 0) << "blanks are no line";
+}
+
+TEST_F(shell_test, a_sourced_file_is_whole_without_a_last_line_end) {
+  EXPECT_EQ(run("source " + file("inner.blx", "kv get a\nkv get b") + "\n"), 0);
+  EXPECT_EQ(read("out"), "value of a\nvalue of b\n");
 }
 
 TEST_F(shell_test, a_sourced_file_stops_where_it_fails_and_says_where) {
