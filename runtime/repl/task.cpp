@@ -78,6 +78,13 @@ task::step task::ask(task_clock now) {
                                          : left_ms(now);
   auto r = inner_.spec->build(inner_, c);
   if (!r) return finish(result_of(r.error()));
+  // Not a command of the log, so there is no first answer to repeat; doing it twice unasked is
+  // worse.
+  if (!op_.client.empty() && r->kind == frame_kind::admin)
+    return finish(result_of(
+        make_error(errc::unsupported,
+                   "client and seq: a repeated " + outer_.spec->name() + " would be done twice",
+                   "leave them out, and look at `cluster status` before you repeat it")));
   return {.what = step::kind::send, .send = std::move(*r), .wait_ms = 0, .result = {}};
 }
 

@@ -55,6 +55,21 @@ TEST(task, bad_values_end_it_before_anything_is_sent) {
   EXPECT_EQ(s.result->failure.code, errc::invalid_argument);
 }
 
+TEST(task, what_nobody_would_remember_is_refused_with_an_operation_id) {
+  for (const std::string line : {"cluster join 4 127.0.0.1:7004", "cluster remove 3",
+                                 "cluster transfer 2", "cluster snapshot"}) {
+    task t{*parse_command(*split_words(line)), {"c", 1}, 1000};
+    const auto s = t.start(at(0));
+    ASSERT_EQ(s.what, kind::finish) << line;
+    EXPECT_EQ(s.result->failure.code, errc::unsupported);
+    EXPECT_EQ(make(line).start(at(0)).what, kind::send) << line;
+  }
+  for (const std::string line : {"kv put a b", "node cordon 2", "vm create web", "kv get a"}) {
+    task t{*parse_command(*split_words(line)), {"c", 1}, 1000};
+    EXPECT_EQ(t.start(at(0)).what, kind::send) << line;
+  }
+}
+
 TEST(task, help_asks_nobody) {
   const auto s = make("help vm show").start(at(0));
   ASSERT_EQ(s.what, kind::finish);
