@@ -443,7 +443,8 @@ int node::wait_for_stop() {
       caf::anon_send(repl_, actors::repl_request{r, std::move(done)});
     }};
     repl::shell_options options;
-    options.stop_fd = signals_.fd();  // a signal ends the shell, too
+    options.script_answers_json = true;  // a node's stdout carries JSON lines, but for a person
+    options.stop_fd = signals_.fd();     // a signal ends the shell, too
     const int code = repl::run_shell(port, options);
     if (signals_.told()) return 0;
     signals_.tell();

@@ -110,6 +110,7 @@ class shell {
         colour_(::isatty(fileno(options.err)) == 1 && std::getenv("NO_COLOR") == nullptr) {}
 
   int run_script() {
+    json_only_ = options_.script_answers_json;
     script_reader reader(fileno(options_.in), options_.stop_fd);
     while (const auto line = reader.next()) {
       const auto end = run_line(*line);
@@ -176,6 +177,7 @@ class shell {
   line_end complain(const error& e) { return complain(result_of(e), nullptr); }
 
   line_end complain(const command_result& r, const invocation* inv) {
+    if (json_only_) return show(r, inv == nullptr ? invocation{} : *inv, true);
     std::fflush(options_.out);
     auto text = render_failure(r, inv);
     if (colour_) text = "\x1b[31merror:\x1b[0m" + text.substr(std::strlen("error:"));
@@ -229,7 +231,7 @@ class shell {
 
   line_end run_command(invocation inv) {
     const auto begin = std::chrono::steady_clock::now();
-    const bool json = inv.value("-o") == "json";
+    const bool json = json_only_ || inv.value("-o") == "json";
     const bool watch = inv.spec->act == action::watch;
     task t(inv, {}, options_.timeout_ms);
     const bool endless = t.endless();
@@ -237,7 +239,7 @@ class shell {
     driver_hooks hooks;
     hooks.stop_fd = options_.stop_fd;
     hooks.partial = [&](const command_result& r) {
-      if (watch && out_is_terminal_) std::fputs("\x1b[H\x1b[2J", options_.out);
+      if (watch && out_is_terminal_ && !json_only_) std::fputs("\x1b[H\x1b[2J", options_.out);
       show(r, shown, json);
     };
     if (terminal_ != nullptr) {
@@ -275,6 +277,7 @@ class shell {
   const shell_options& options_;
   bool out_is_terminal_;
   bool colour_;
+  bool json_only_ = false;
   bool timing_ = false;
   int depth_ = 0;
   terminal* terminal_ = nullptr;  // with a terminal

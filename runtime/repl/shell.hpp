@@ -23,6 +23,7 @@ struct shell_options {
   std::FILE* err = stderr;
   std::string history_file;          // empty: default_history_file(); only with a terminal
   std::uint32_t timeout_ms = 10000;  // of one command
+  bool script_answers_json = false;  // all that a script prints on `out` is JSON lines
   int stop_fd = -1;  // readable: leave as soon as possible (a node that stops); -1: none
 };
 

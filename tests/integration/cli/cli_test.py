@@ -326,6 +326,18 @@ class Script(WithNode):
         self.assertIn("the input ended in the middle of this line; it was not run", err)
         self.assertEqual(self.repl("kv get a\n")[1], "1\n")
 
+    def test_a_script_for_a_node_of_its_own_leaves_only_json_on_its_stdout(self):
+        with tempfile.TemporaryDirectory() as d:
+            code, out, err = run(
+                "node", "--id", "1", "--data-dir", os.path.join(d, "data"), "--bind", "127.0.0.1:0",
+                "--metrics", "127.0.0.1:0", "--bootstrap", "--repl",
+                stdin="kv put k v\nkv get k\ncluster status -o table\nkv get missing\nkv get k\n")
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(code, 3, err)
+        self.assertEqual(lines[0]["event"], "ready")
+        self.assertEqual([line["op"] for line in lines[1:]], ["ok", "ok", "ok", "fail"])
+        self.assertEqual(lines[2]["result"]["value"], "v")
+
     def test_an_unreachable_node_exits_5(self):
         self.assertEqual(run("repl", "--connect", f"127.0.0.1:{free_port()}", stdin="kv list\n")[0], 5)
 

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "messages/cluster.pb.h"
@@ -57,6 +58,7 @@ class shell_test : public testing::Test {
     o.in = std::fopen(in.c_str(), "r");
     o.out = std::fopen((dir_ / "out").c_str(), "w");
     o.err = std::fopen((dir_ / "err").c_str(), "w");
+    o.script_answers_json = json_;
     const int code = run_shell(port_, o);
     std::fclose(o.in);
     std::fclose(o.out);
@@ -70,6 +72,7 @@ class shell_test : public testing::Test {
   }
 
   std::filesystem::path dir_;
+  bool json_ = false;
   std::atomic<int> asked_{0};
   mailbox_port port_;
 };
@@ -104,6 +107,25 @@ TEST_F(shell_test, a_last_line_without_an_end_may_have_been_cut_and_is_not_run) 
 TEST_F(shell_test, a_sourced_file_is_whole_without_a_last_line_end) {
   EXPECT_EQ(run("source " + file("inner.blx", "kv get a\nkv get b") + "\n"), 0);
   EXPECT_EQ(read("out"), "value of a\nvalue of b\n");
+}
+
+TEST_F(shell_test, where_only_json_is_wanted_a_script_prints_nothing_else) {
+  json_ = true;
+  for (const auto& [script, code] :
+       {std::pair{"kv get a -o table\nhelp kv\nkv get missing\n", 3},
+        std::pair{"kv get a\nkv gte a\n", 2}, std::pair{"kv get a\nkv get 'a\n", 2},
+        std::pair{"kv get a\nsource /nonexistent\n", 3}, std::pair{"kv get a\nkv get b", 2}}) {
+    EXPECT_EQ(run(script), code) << script;
+    EXPECT_EQ(read("err"), "");
+    std::istringstream lines(read("out"));
+    std::string line;
+    std::string last;
+    while (std::getline(lines, line)) {
+      EXPECT_TRUE(line.starts_with("{\"op\":\"") && line.ends_with('}')) << line;
+      last = line;
+    }
+    EXPECT_NE(last.find(R"("op":"fail")"), std::string::npos) << read("out");
+  }
 }
 
 TEST_F(shell_test, a_sourced_file_stops_where_it_fails_and_says_where) {
