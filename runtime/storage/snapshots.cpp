@@ -1,7 +1,5 @@
 #include "runtime/storage/snapshots.hpp"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -15,6 +13,7 @@
 #include "runtime/base/planted.hpp"
 #include "runtime/storage/bytes.hpp"
 #include "runtime/storage/checksum.hpp"
+#include "runtime/storage/zstd_context.hpp"
 
 namespace blixard::storage {
 namespace {
@@ -159,7 +158,8 @@ class file_writer final : public snapshot_writer {
     raw_bytes_ += raw;
     packed_.resize(ZSTD_compressBound(block_.size()));
     const std::size_t size =
-        ZSTD_compress(packed_.data(), packed_.size(), block_.data(), block_.size(), level_);
+        ZSTD_compressCCtx(lent_compressor{}.get(), packed_.data(), packed_.size(), block_.data(),
+                          block_.size(), level_);
     const bool smaller = ZSTD_isError(size) == 0 && size < block_.size();
     auto done = smaller ? write_block(kind_zstd, raw, std::span{packed_}.first(size))
                         : write_block(kind_plain, raw, block_);
@@ -283,7 +283,8 @@ result<blixard::snapshot> read_snapshot(file_system& fs, const std::string& path
       std::ranges::copy(b.stored, to);
       return true;
     }
-    return ZSTD_decompress(to, b.raw, b.stored.data(), b.stored.size()) == b.raw;
+    return ZSTD_decompressDCtx(lent_decompressor{}.get(), to, b.raw, b.stored.data(),
+                               b.stored.size()) == b.raw;
   };
   if (!walk_blocks(rest, crc, unpack)) return damaged();
   const std::byte* begin = data->data();
