@@ -43,7 +43,10 @@ class record_writer {
     const auto* end = google::protobuf::io::CodedOutputStream::WriteVarint32ToArray(
         static_cast<std::uint32_t>(size), prefix);
     piece_.append(reinterpret_cast<const char*>(prefix), static_cast<std::size_t>(end - prefix));
-    CHECK(record.AppendToString(&piece_));
+    const auto at = piece_.size();
+    piece_.resize(at + size);
+    auto* const to = reinterpret_cast<std::uint8_t*>(piece_.data()) + at;
+    CHECK(record.SerializeWithCachedSizesToArray(to) == to + size);
     return piece_.size() < piece_bytes || flush();
   }
   bool flush() {
