@@ -73,7 +73,13 @@ void settle(bytes& image, const data_op& op, Keep keep) {
   }
 }
 
-constexpr auto keep_all = [](std::size_t) { return true; };
+/// The whole of it.
+void settle(bytes& image, const data_op& op) {
+  if (op.resize) return image.resize(op.offset);
+  if (op.data.empty()) return;
+  if (image.size() < op.offset + op.data.size()) image.resize(op.offset + op.data.size());
+  std::memcpy(image.data() + op.offset, op.data.data(), op.data.size());
+}
 
 void settle_name(std::map<std::string, inode_ptr>& names, const name_op& op) {
   if (!op.remove.empty()) names.erase(op.remove);
@@ -168,7 +174,7 @@ struct sim_disk::state {
 
 /// Changes what reads see, and queues what the platter gets: whole, in part or somewhere else.
 void sim_disk::state::write(inode& node, data_op op) {
-  settle(node.live, op, keep_all);
+  settle(node.live, op);
   op.order = ++order;
   if (is_honest()) {
     node.queue.push_back(std::move(op));
@@ -243,6 +249,9 @@ class sim_file final : public file {
     if (!writable_) return tl::unexpected(system_error(EBADF, "write", path_));
     data_op op;
     op.offset = offset;
+    std::size_t size = 0;
+    for (const iovec& piece : pieces) size += piece.iov_len;
+    op.data.reserve(size);
     for (const iovec& piece : pieces) {
       const auto* from = static_cast<const std::byte*>(piece.iov_base);
       op.data.insert(op.data.end(), from, from + piece.iov_len);
@@ -267,7 +276,7 @@ class sim_file final : public file {
       if (disk_->faults.failed_sync_forgets && !disk_->powerless) disk_->forget(*node_);
       return tl::unexpected(system_error(sys, "sync", path_));
     }
-    for (const auto& op : node_->queue) settle(node_->durable, op, keep_all);
+    for (const auto& op : node_->queue) settle(node_->durable, op);
     node_->queue.clear();
     ++disk_->syncs;
     return {};
@@ -279,7 +288,7 @@ class sim_file final : public file {
     if (size > node_->live.size() && !fits(size - node_->live.size()))
       return tl::unexpected(system_error(ENOSPC, "resize", path_));
     data_op op{++disk_->order, true, size, {}};
-    settle(node_->live, op, keep_all);
+    settle(node_->live, op);
     node_->queue.push_back(std::move(op));
     return {};
   }
@@ -496,9 +505,9 @@ void sim_disk::kill_process() {
 /// Changes both images. What is still queued would write over the damage at the next sync, so that
 /// the damage is queued behind it.
 void sim_disk::state::spoil(inode& node, data_op op) {
-  settle(node.live, op, keep_all);
+  settle(node.live, op);
   const std::uint64_t end = op.resize ? op.offset : op.offset + op.data.size();
-  if (end <= node.durable.size()) settle(node.durable, op, keep_all);
+  if (end <= node.durable.size()) settle(node.durable, op);
   op.order = ++order;
   if (!node.queue.empty()) node.queue.push_back(std::move(op));
 }
