@@ -106,31 +106,37 @@ std::uint64_t checker::content_of(node_id id, const entry& e) const {
 
 void checker::entry_written(const raft::core& core, const entry& e) {
   const auto before = e.index.prev();
-  const known_entry now{content_of(core.id(), e),
+  const known_entry now{e.term, content_of(core.id(), e),
                         core.log().knows_term(before) ? core.log().term_at(before) : term{}};
-  const auto [it, is_new] = entries_.try_emplace({e.index, e.term}, now);
-  if (is_new) return;
-  if (it->second.hash == 0) it->second.hash = now.hash;
-  if (now.hash != 0 && it->second.hash != now.hash)
+  auto& there = known_at(entries_, e.index);
+  const auto known = std::ranges::find(there, e.term, &known_entry::term);
+  if (known == there.end()) {
+    there.push_back(now);
+    return;
+  }
+  if (known->hash == 0) known->hash = now.hash;
+  if (now.hash != 0 && known->hash != now.hash)
     fail("log matching", core.id(), "two entries with " + at(e.index, e.term));
-  if (it->second.before && now.before && it->second.before != now.before)
+  if (known->before && now.before && known->before != now.before)
     fail("log matching", core.id(), "different histories below " + at(e.index, e.term));
 }
 
 void checker::committed(const raft::core& core, const entry& e) {
   const known_commit now{e.term, content_of(core.id(), e), core.current_term()};
-  const auto [it, is_new] = committed_.try_emplace(e.index, now);
-  if (is_new) return;
-  if (it->second.hash == 0) it->second.hash = now.hash;
-  if (it->second.entry_term != e.term || (now.hash != 0 && it->second.hash != now.hash))
+  auto& known = known_at(committed_, e.index);
+  if (!known.entry_term) {
+    known = now;
+    return;
+  }
+  if (known.hash == 0) known.hash = now.hash;
+  if (known.entry_term != e.term || (now.hash != 0 && known.hash != now.hash))
     fail("state machine safety", core.id(),
          at(e.index, e.term) + " where another node applied one of term " +
-             to_string(it->second.entry_term));
+             to_string(known.entry_term));
 }
 
 bool checker::is_committed(log_index index, term t) const {
-  const auto it = committed_.find(index);
-  return it != committed_.end() && it->second.entry_term == t;
+  return t && index.value() < committed_.size() && committed_[index.value()].entry_term == t;
 }
 
 void checker::check_durable(const raft::core& leader, log_index index) const {
@@ -181,13 +187,15 @@ void checker::disk_lost(node_id id) {
 }
 
 void checker::check_complete(const raft::core& leader) const {
-  for (auto it = committed_.rbegin(); it != committed_.rend(); ++it) {
-    if (it->second.committed_in >= leader.current_term()) continue;
-    if (it->first <= leader.log().base()) return;
-    if (!leader.log().matches(it->first, it->second.entry_term))
+  for (auto i = committed_.size(); i-- > 0;) {
+    const auto& known = committed_[i];
+    if (!known.entry_term || known.committed_in >= leader.current_term()) continue;
+    const log_index index{i};
+    if (index <= leader.log().base()) return;
+    if (!leader.log().matches(index, known.entry_term))
       fail("leader completeness", leader.id(),
            "leads term " + to_string(leader.current_term()) + " without " +
-               at(it->first, it->second.entry_term));
+               at(index, known.entry_term));
     return;  // what lies below follows by Log Matching
   }
 }
@@ -233,12 +241,12 @@ void checker::after_step(const raft::core& core) {
     known(core.id()).led = {};
 }
 
-void checker::released(const raft::message& m) {
+void checker::released(const promise& m) {
   using raft::message_type;
-  const bool promise = m.type == message_type::vote ||
-                       (m.type == message_type::vote_resp && !m.reject) ||
-                       (m.type == message_type::append_resp && !m.reject);
-  if (!promise) return;
+  const bool binds = m.type == message_type::vote ||
+                     (m.type == message_type::vote_resp && !m.reject) ||
+                     (m.type == message_type::append_resp && !m.reject);
+  if (!binds) return;
   auto& newest = known(m.from).released;
   newest = std::max(newest, m.term);
   node_id candidate;
@@ -253,11 +261,12 @@ void checker::released(const raft::message& m) {
 }
 
 void checker::applied(node_id id, log_index index, state::hash128 digest) {
-  const auto [it, is_new] = digests_.try_emplace(index, digest);
-  if (!is_new && !(it->second == digest))
+  auto& known = known_at(digests_, index);
+  if (!known) known = digest;
+  if (!(*known == digest))
     fail("equal digests", id,
          "at index " + to_string(index) + " " + state::to_hex(digest) + ", another node has " +
-             state::to_hex(it->second));
+             state::to_hex(*known));
 }
 
 }  // namespace blixard::sim

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -41,6 +42,15 @@ struct durable_log {
   void take_snapshot(const snapshot& snap);
 };
 
+/// What a message may promise.
+struct promise {
+  raft::message_type type = raft::message_type::vote;
+  node_id from;
+  node_id to;
+  blixard::term term;
+  bool reject = false;
+};
+
 class checker {
  public:
   /// What is durable on a node's disk; null: there is no such node.
@@ -60,7 +70,7 @@ class checker {
   void read_confirmed(node_id id, log_index index, log_index needed) const;
   /// A message that left a node. Votes and acknowledgements are promises: one vote per term, and
   /// no way back to an earlier term, also across restarts.
-  void released(const raft::message& m);
+  void released(const promise& m);
   /// What a restart found holds what was durable.
   /// `spoiled`: the disk changed what was on it. Then the log may be damaged, but must say so.
   void recovered(node_id id, const storage::recovery& found, const durable_log& durable,
@@ -68,9 +78,6 @@ class checker {
   /// Nodes at the same index are in the same state.
   void applied(node_id id, log_index index, state::hash128 digest);
 
-  [[nodiscard]] log_index last_committed() const noexcept {
-    return committed_.empty() ? log_index{} : committed_.rbegin()->first;
-  }
   [[nodiscard]] bool is_committed(log_index index, term t) const;
   /// A process begins: what follows is another core.
   void started(node_id id) { known(id).seen = {}; }
@@ -83,11 +90,12 @@ class checker {
 
  private:
   struct known_entry {
+    blixard::term term;
     std::uint64_t hash = 0;  // 0: only witnesses had it so far
-    term before;
+    blixard::term before;
   };
   struct known_commit {
-    term entry_term;
+    term entry_term;         // 0: nobody has committed it
     std::uint64_t hash = 0;  // as above
     term committed_in;  // the term of the node that was first seen to commit it: an upper bound
   };
@@ -124,10 +132,16 @@ class checker {
   log_index newest_commit_;
   std::uint64_t commits_ = 0;
   std::map<term, node_id> leaders_;
-  std::map<std::pair<log_index, term>, known_entry> entries_;
-  std::map<log_index, known_commit> committed_;
+  /// What is known of an index: logs are short, and are asked about all the time.
+  template <class T>
+  static T& known_at(std::vector<T>& all, log_index index) {
+    if (all.size() <= index.value()) all.resize(index.value() + 1);
+    return all[index.value()];
+  }
+  std::vector<std::vector<known_entry>> entries_;  // by index; one per term
+  std::vector<known_commit> committed_;            // by index
   std::map<std::pair<node_id, term>, node_id> votes_;
-  std::map<log_index, state::hash128> digests_;
+  std::vector<std::optional<state::hash128>> digests_;  // by index
   std::set<node_id> witnesses_;
 };
 

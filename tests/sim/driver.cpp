@@ -47,6 +47,7 @@ routing::lanes_config small_lanes() {
 }  // namespace
 
 slice joined(const std::vector<slice>& pieces) {
+  if (pieces.size() == 1) return pieces.front();
   std::size_t size = 0;
   for (const auto& p : pieces) size += p.size();
   auto b = buffer::make(size);
@@ -62,6 +63,8 @@ slice joined(const std::vector<slice>& pieces) {
 driver::driver(site& where, host& world)
     : where_(where),
       world_(world),
+      common_(world.common()),
+      checks_(world.checks()),
       snapshots_out_(world.common().snapshot_rate, world.common().transfer),
       leases_(lease_duration_ns,
               world.common().driver_bug == mutant::lease_without_margin ? 0 : lease_margin_ns) {
@@ -104,7 +107,7 @@ void driver::tick() {
 // Ticks that fell into a pause are lost, unless reads rely on them: then the time that has passed
 // must be known before anything is answered. `due`: of them, which come now all the same.
 void driver::catch_up(std::uint64_t due) {
-  if (world_.common().core.reads != raft::read_mode::lease || ticked_ns_ == 0) return;
+  if (common_.core.reads != raft::read_mode::lease || ticked_ns_ == 0) return;
   const auto passed = (local_now() - ticked_ns_) / tick_ns;
   const auto missed = passed - std::min(passed, due);
   core_->skip(missed);
@@ -124,7 +127,7 @@ void driver::hand_over() {
 
 // With it, windows adapt.
 void driver::show_time() {
-  if (world_.common().adaptive_window) core_->note_time(local_now() / 1000);
+  if (common_.adaptive_window) core_->note_time(local_now() / 1000);
 }
 
 void driver::receive(const wire& w) {
@@ -143,12 +146,12 @@ void driver::receive(const wire& w) {
     else if (core_->is_leader())
       next_round_.leases.push_back(l);
   } else {
-    auto decoded = raft::decode(w.body);
-    if (!decoded) throw failure("codec", decoded.error().message);
-    if (decoded->msg.type == message_type::snapshot)
-      receive_chunk(*decoded);
+    const auto done = raft::decode_into(w.body, decoded_);
+    if (!done) throw failure("codec", done.error().message);
+    if (decoded_.msg.type == message_type::snapshot)
+      receive_chunk(decoded_);
     else  // a refusal is an old or strange message: nothing to do
-      (void)core_->step(std::move(decoded->msg));
+      (void)core_->step(std::move(decoded_.msg));
   }
   flush();
 }
@@ -253,11 +256,11 @@ void driver::promote_learners() {
 void driver::flush() {
   show_time();
   start_read_round();
-  if (!core_->has_output()) return world_.checks().after_step(*core_);
+  if (!core_->has_output()) return checks_.after_step(*core_);
   while (core_->has_output()) {
     core_->take_output(out_);
     hand_out(out_);
-    world_.checks().after_step(*core_);
+    checks_.after_step(*core_);
   }
 }
 
@@ -269,13 +272,13 @@ void driver::start_read_round() {
     next_round_ = {};
     return;
   }
-  next_round_.needed = world_.checks().newest_commit();
+  next_round_.needed = checks_.newest_commit();
   rounds_.emplace(context, std::exchange(next_round_, {}));
 }
 
 void driver::hand_out(raft::output& out) {
   if (out.soft) role_changed();
-  for (const auto& e : out.entries) world_.checks().entry_written(*core_, e);
+  for (const auto& e : out.entries) checks_.entry_written(*core_, e);
   if (out.seq) persist(out);
   for (auto& m : out.messages) send_message(m);
   if (out.repaired) submit(disk_job{.repaired = true});
@@ -326,9 +329,9 @@ void driver::role_changed() {
 
 void driver::persist(raft::output& out) {
   persist_job job{.seq = out.seq, .must_sync = out.must_sync, .snap = out.snapshot};
-  job.entries = out.entries;
   if (!has(mutant::hard_state_not_written) || !out.entries.empty()) job.hard = out.hard;
   for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
+  job.entries = std::exchange(out.entries, {});
   submitted_ = out.seq;
   submit(disk_job{.persist = std::move(job)});
 }
@@ -344,12 +347,7 @@ void driver::send_message(raft::message& m) {
                  .cls = class_of(m.type),
                  .key = supersede_key(m.type),
                  .body = joined(pieces_)},
-                {}};
-  f.head.type = m.type;
-  f.head.from = m.from;
-  f.head.to = m.to;
-  f.head.term = m.term;
-  f.head.reject = m.reject;
+                {m.type, m.from, m.to, m.term, m.reject}};
   if (f.after.value() == 0 || f.after <= durable_ || has(mutant::gate_ignored))
     release(std::move(f));
   else
@@ -357,7 +355,7 @@ void driver::send_message(raft::message& m) {
 }
 
 void driver::release(gated_frame&& f) {
-  world_.checks().released(f.head);
+  checks_.released(f.head);
   post(std::move(f.frame));
 }
 
@@ -382,7 +380,7 @@ void driver::release_gated() {
 void driver::hand_committed(raft::output& out) {
   task t;
   for (const auto& e : out.committed) {
-    world_.checks().committed(*core_, e);
+    checks_.committed(*core_, e);
     if (e.kind == entry_kind::conf) last_conf_handed_ = e.index;
     while (!pending_.empty() && pending_.front().index <= e.index) {
       const auto& p = pending_.front();
@@ -405,7 +403,7 @@ void driver::finish_reads(const raft::output& out) {
     if (it == rounds_.end()) continue;
     auto done = std::move(it->second);
     rounds_.erase(it);
-    world_.checks().read_confirmed(where_.id, r.index, done.needed);
+    checks_.read_confirmed(where_.id, r.index, done.needed);
     if (!done.queries.empty()) waiting_reads_.emplace_back(r.index, std::move(done.queries));
     if (applied_ >= r.index)
       for (const auto& l : done.leases) grant(l);

@@ -105,7 +105,7 @@ class driver {
   struct gated_frame {
     persist_seq after;
     wire frame;
-    raft::message head;  // for the checker
+    promise head;  // for the checker
   };
 
   // driver.cpp: the core
@@ -113,7 +113,7 @@ class driver {
   void show_time();
   void hand_over();
   void await(pending p);
-  [[nodiscard]] bool has(mutant m) const noexcept { return world_.common().driver_bug == m; }
+  [[nodiscard]] bool has(mutant m) const noexcept { return common_.driver_bug == m; }
   [[nodiscard]] std::uint64_t local_now() const noexcept { return where_.clock.at(world_.now()); }
   void flush();
   void start_read_round();
@@ -166,6 +166,7 @@ class driver {
   void install(const snapshot& s);
   void note_nodes();
   void run_vms();
+  void look_up_vms();
   void register_self();
   void renew_lease();
   void grant(const lease_request& l);
@@ -175,11 +176,14 @@ class driver {
 
   site& where_;
   host& world_;
+  const settings& common_;
+  checker& checks_;
   std::unique_ptr<storage::store> disk_;
   state::machine machine_;
   std::unique_ptr<raft::core> core_;
   raft::output out_;
-  std::vector<slice> pieces_;  // scratch
+  raft::decoded_message decoded_;  // scratch, as the next
+  std::vector<slice> pieces_;
   state::applied_result result_;
 
   std::deque<disk_job> jobs_;
@@ -188,7 +192,7 @@ class driver {
   enum class disk_work : std::uint8_t { none, entries, place, other };
   disk_work doing_ = disk_work::none;
   bool disk_full_ = false;  // what is in writing_ is tried again
-  std::deque<task> tasks_;
+  std::vector<task> tasks_;
   bool machine_woken_ = false;
 
   persist_seq durable_;
@@ -235,7 +239,9 @@ class driver {
   bool fenced_ = false;
   std::uint64_t renewed_ns_ = 0;
   std::uint64_t register_sent_ns_ = 0;
-  log_index placed_at_;  // plans are made once per state
+  log_index placed_at_;                  // plans are made once per state
+  std::vector<std::uint64_t> assigned_;  // VMs of this node, sorted
+  log_index assigned_at_;                // as the state was then; 0: to be looked up
 };
 
 /// As one buffer.

@@ -23,12 +23,12 @@ bool is_full(const storage::result<T>& r) {
 void driver::recover() {
   auto opened = storage::store::open(
       where_.disk, "/data",
-      {.owner = {where_.id, cluster_id{}}, .segment_bytes = world_.common().segment_bytes});
+      {.owner = {where_.id, cluster_id{}}, .segment_bytes = common_.segment_bytes});
   expect(opened);
   disk_ = std::move(opened->disk);
   auto& found = opened->found;
   if (found.owner.cluster == cluster_id{}) first_start(found);
-  world_.checks().recovered(where_.id, found, where_.durable, where_.spoiled);
+  checks_.recovered(where_.id, found, where_.durable, where_.spoiled);
   if (found.corrupt) expect(disk_->accept_damage());
   const bool is_whole = !found.corrupt && !found.repair_to;
   world_.trace("recovered", where_.id, found.last_index.value(), is_whole ? 0 : 1);
@@ -53,13 +53,13 @@ void driver::recover() {
     disk.snapshot = std::make_shared<const snapshot>(std::move(found.snap));
   }
   if (auto ready = disk_->prepare(); !is_full(ready)) expect(ready);
-  auto config = world_.common().core;
+  auto config = common_.core;
   config.id = where_.id;
   config.seed = world_.chance().next();
   config.incarnation = where_.starts;
   if (!is_whole) config.repair = world_.chance().next() | 1;
   if (where_.eager) config.election_max_ticks = config.election_min_ticks + 3;
-  if (world_.common().ranks) config.election_rank = where_.id.value() % 3;
+  if (common_.ranks) config.election_rank = where_.id.value() % 3;
   // Some do not read by lease themselves; what they promise is the same.
   if (config.reads == raft::read_mode::lease && where_.id.value() % 3 == 0)
     config.reads = raft::read_mode::safe;

@@ -73,7 +73,7 @@ void driver::receive_chunk(raft::decoded_message& d) {
 void driver::maybe_take_snapshot() {
   if (taking_snapshot_) return;
   if (!somebody_needs_snapshot_ &&
-      applied_.value() < snapshot_index_.value() + world_.common().snapshot_entries)
+      applied_.value() < snapshot_index_.value() + common_.snapshot_entries)
     return;
   // Its configuration must be the one at its index, which is what was handed out.
   if (applied_ < last_conf_handed_) return;
@@ -85,7 +85,7 @@ void driver::take_snapshot(const conf_state& conf) {
   const auto view = machine_.view();
   snapshot s{.index = view.index(), .term = view.term(), .conf = conf};
   s.data = view.encode({cluster_id{1}, conf});
-  if (world_.common().packed_snapshots) {
+  if (common_.packed_snapshots) {
     storage::packer packed;
     packed.add(s.data.bytes());
     s.data = packed.finish();
@@ -142,23 +142,22 @@ raft::status driver::status_with_silent() {
   for (auto& p : s.peers) {
     auto& last = active_ns_[p.id];
     if (p.recent_active) last = now;
-    p.recent_active = last != 0 && now - last < world_.common().silent_ns;
+    p.recent_active = last != 0 && now - last < common_.silent_ns;
   }
   return s;
 }
 
 void driver::shorten_log() {
   const auto s = status_with_silent();
-  const auto shorter =
-      raft::shorten(s, log_bytes_, {where_.id, applied_, sendable_snapshot_, snapshot_bytes_},
-                    world_.common().log);
+  const auto shorter = raft::shorten(
+      s, log_bytes_, {where_.id, applied_, sendable_snapshot_, snapshot_bytes_}, common_.log);
   somebody_needs_snapshot_ = shorter.snapshot_needed && ticks_ >= no_snapshot_before_;
   if (somebody_needs_snapshot_) maybe_take_snapshot();
   if (shorter.first > s.first && core_->compact(shorter.first)) log_bytes_.compacted(shorter.first);
 }
 
 log_index driver::first_to_keep(log_index taken) {
-  const auto& log = world_.common().log;
+  const auto& log = common_.log;
   const auto wanted = raft::first_to_keep(taken, status_with_silent().peers, log.keep);
   return std::min(std::max(wanted, log_bytes_.reach(log.most_bytes)), taken.next());
 }

@@ -74,7 +74,7 @@ void driver::apply(task& t) {
     if (e.index <= machine_.applied_index()) continue;  // a snapshot was quicker
     if (std::exchange(skip_next_, false)) e.data = {};
     machine_.apply(e, result_);
-    if (!where_.witness) world_.checks().applied(where_.id, e.index, machine_.digest());
+    if (!where_.witness) checks_.applied(where_.id, e.index, machine_.digest());
     nodes = nodes || !result_.changed.nodes.empty();
     vms = vms || !result_.changed.vms.empty();
     while (waiting != t.origins.end() && waiting->first < e.index) ++waiting;
@@ -124,8 +124,7 @@ void driver::load(const slice& data) {
 void driver::install(const snapshot& s) {
   load(s.data);
   world_.trace("install", where_.id, s.index.value(), machine_.digest().low);
-  if (!where_.witness)
-    world_.checks().applied(where_.id, machine_.applied_index(), machine_.digest());
+  if (!where_.witness) checks_.applied(where_.id, machine_.applied_index(), machine_.digest());
   skip_next_ = has(mutant::skip_after_install);
   registered_ = false;
   note_nodes();
@@ -159,17 +158,25 @@ void driver::note_nodes() {
 void driver::run_vms() {
   where_.expire(world_.now());
   if (!registered_) return;
-  std::set<std::uint64_t> assigned;
-  for (const auto& vm : machine_.vms_on(where_.id)) assigned.insert(vm->id());
-  std::erase_if(where_.running, [&](std::uint64_t vm) { return !assigned.contains(vm); });
+  look_up_vms();
+  std::erase_if(where_.running,
+                [this](std::uint64_t vm) { return !std::ranges::binary_search(assigned_, vm); });
   fenced_ = false;  // strangers are gone
   if (local_now() >= where_.lease_end) return;
-  for (const auto vm : assigned) {
+  for (const auto vm : assigned_) {
     if (where_.running.contains(vm)) continue;
     world_.vm_starts(where_, vm);
     where_.running.insert(vm);
     world_.trace("vm_start", where_.id, vm, incarnation_);
   }
+}
+
+void driver::look_up_vms() {
+  if (assigned_at_ == machine_.applied_index()) return;
+  assigned_at_ = machine_.applied_index();
+  assigned_.clear();
+  for (const auto& vm : machine_.vms_on(where_.id)) assigned_.push_back(vm->id());
+  std::ranges::sort(assigned_);
 }
 
 void driver::register_self() {

@@ -361,7 +361,7 @@ void world::replace_members(node_id lead, const std::vector<node_id>& voters) {
 // It starts at once, with an empty disk that never held anything.
 node_id world::new_member(bool witness) {
   const node_id id{next_id_++};
-  auto& m = members_.try_emplace(id, id, dice_.next()).first->second;
+  auto& m = members_.add(id, id, dice_.next());
   m.where.clock.base = 1'000'000 * ms + dice_.below(1'000'000) * ms;
   if (drifts_) m.where.clock.rate_ppm = draw_rate(id);
   m.where.witness = witness;

@@ -6,16 +6,18 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "tests/sim/action.hpp"
 #include "tests/sim/clients.hpp"
 #include "tests/sim/driver.hpp"
 #include "tests/sim/options.hpp"
+#include "tests/sim/roster.hpp"
 #include "tests/sim/site.hpp"
 
 namespace blixard::sim {
@@ -67,16 +69,15 @@ class world final : public host {
     std::unique_ptr<driver> process;  // null: down
     std::uint64_t life = 0;           // events of an earlier one are void
     std::uint64_t paused_until = 0;
-    std::uint64_t stalled_until = 0;          // its state machine
-    log_index falls_behind{UINT64_MAX};       // as a leader that commits more than this
-    std::vector<char> pumping;                // by receiver and connection: on its way to send
-    std::vector<std::function<void()>> held;  // what arrived while it was paused
-    bool left = false;                        // it was removed, and went
-    std::optional<bool> was_member;           // what it heard when it asked to join
+    std::uint64_t stalled_until = 0;     // its state machine
+    log_index falls_behind{UINT64_MAX};  // as a leader that commits more than this
+    std::vector<char> pumping;           // by receiver and connection: on its way to send
+    std::vector<action> held;            // what arrived while it was paused
+    bool left = false;                   // it was removed, and went
+    std::optional<bool> was_member;      // what it heard when it asked to join
   };
   struct event {
     std::uint64_t time = 0;
-    std::uint64_t order = 0;
     std::uint32_t slot = 0;  // of runs_
   };
   struct record {
@@ -93,13 +94,20 @@ class world final : public host {
   void settle_snapshots();
   void found_cluster();
   void step();
-  void later(std::uint64_t delay, std::function<void()> what);
+  [[nodiscard]] action& place(std::uint64_t time);
+  template <class What>
+  void later(std::uint64_t delay, What&& what) {
+    place(now_ + delay).put(std::forward<What>(what));
+  }
   /// Runs something in a process, unless it has died since; a paused one does it when it wakes up.
   template <class What>
-  void guarded(member& m, std::uint64_t life, const What& what) {
+  void guarded(member& m, std::uint64_t life, What&& what) {
     if (m.life != life || !m.process) return;
     if (now_ < m.paused_until) {
-      m.held.emplace_back([this, &m, life, what] { guarded(m, life, what); });
+      m.held.emplace_back(
+          [this, &m, life, what = std::decay_t<What>(std::forward<What>(what))]() mutable {
+            guarded(m, life, std::move(what));
+          });
       return;
     }
     try {
@@ -112,20 +120,23 @@ class world final : public host {
   template <class What>
   void on_node(node_id id, std::uint64_t delay, What what) {
     auto& m = members_.at(id);
-    later(delay, [this, &m, life = m.life, what = std::move(what)] { guarded(m, life, what); });
+    later(delay, [this, &m, life = m.life, what = std::move(what)]() mutable {
+      guarded(m, life, std::move(what));
+    });
   }
   template <class What>
-  void at_once(node_id id, const What& what) {
+  void at_once(node_id id, What&& what) {
     auto& m = members_.at(id);
-    guarded(m, m.life, what);
+    guarded(m, m.life, std::forward<What>(what));
   }
   void led_far_enough(member& m);
   void schedule_tick(node_id id, std::uint64_t life);
   [[nodiscard]] std::uint64_t draw_rate(node_id id);
   void start(node_id id);
   void pump(node_id from, node_id to, bool bulk);
-  void chunk_arrived(const wire& w);
-  void deliver(const wire& w);
+  void chunk_arrived(node_id from, node_id to);
+  void deliver(wire&& w);
+  void arrive(wire&& w);
   void run_client(std::uint32_t client);
   [[nodiscard]] driver* leader();
 
@@ -181,15 +192,14 @@ class world final : public host {
   std::array<ppm, fault_count> dials_;
   settings settings_;
   checker checker_;
-  std::map<node_id, member> members_;
+  roster<member> members_;
   std::unique_ptr<clients> clients_;
   std::vector<std::uint64_t> client_wakes_;  // by client: the timer that counts
 
-  std::vector<event> events_;                // a heap
-  std::vector<std::function<void()>> runs_;  // what they do: not moved with them
+  std::vector<event> events_;  // the next one last
+  std::deque<action> runs_;    // what they do: not moved with them, nor by others that are added
   std::vector<std::uint32_t> free_runs_;
   std::uint64_t now_ = 0;
-  std::uint64_t order_ = 0;
   bool healing_ = false;
   std::set<std::pair<node_id, node_id>> cuts_;
   struct flapping_link {
