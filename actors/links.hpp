@@ -69,6 +69,8 @@ struct shared_facts {
   /// The disk (pb::Node.disk) that this node's id is registered from, as of the published applied
   /// index or an earlier one; 0: none. Writer: node-state (release, after it published the index).
   std::atomic<std::uint64_t> registered_disk{0};
+  /// Nothing is left to be done, and the process ends: large memory need not be freed any more.
+  std::atomic<bool> process_ends{false};  // writer: the node
 };
 
 }  // namespace blixard::actors

@@ -8,6 +8,7 @@
 #include "actors/snapshot_worker.hpp"
 #include "messages/cluster.pb.h"
 #include "runtime/base/fault.hpp"
+#include "runtime/base/leave.hpp"
 #include "runtime/net/loop.hpp"
 
 namespace blixard::actors {
@@ -55,6 +56,10 @@ node_state::node_state(caf::actor_config& config, host* where, const links& to, 
       vcpus_used_(facts.registry->gauge<metric::cluster_vcpus_allocated>()),
       memory_used_(facts.registry->gauge<metric::cluster_memory_allocated>()),
       disk_used_(facts.registry->gauge<metric::cluster_disk_allocated>()) {}
+
+node_state::~node_state() {
+  if (facts_.process_ends.load(std::memory_order_relaxed)) leave_to_the_kernel(std::move(machine_));
+}
 
 node_state::behavior_type node_state::make_behavior() {
   return {
@@ -242,7 +247,7 @@ void node_state::in_order(const Message& m) {
 // Until it is built the old state answers stale reads, and everything else waits behind it.
 void node_state::install(const install_snapshot& s) {
   loading_ = true;
-  spawn_snapshot_loader(system(), this, s.snap.data);
+  spawn_snapshot_loader(system(), facts_, this, s.snap.data);
 }
 
 void node_state::use(machine_loaded& m) {
@@ -262,7 +267,7 @@ void node_state::use(machine_loaded& m) {
 
 void node_state::take(const take_snapshot& t) {
   // The view is taken here in O(1); encoding it runs on a thread of its own and ends in the WAL.
-  spawn_snapshot_encoder(system(), to_.wal, machine_.view(), {facts_.cluster, t.conf});
+  spawn_snapshot_encoder(system(), facts_, to_.wal, machine_.view(), {facts_.cluster, t.conf});
 }
 
 // ---------------------------------------------------------------- duties

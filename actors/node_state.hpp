@@ -33,6 +33,8 @@ class node_state final : public hosted<state_actor::base> {
   node_state(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
              state::machine machine, std::shared_ptr<const pb::Node> self);
 
+  ~node_state() override;
+
   behavior_type make_behavior() override;
 
  private:

@@ -8,21 +8,32 @@
 
 #include "messages/check.hpp"
 #include "runtime/base/background.hpp"
+#include "runtime/base/leave.hpp"
 #include "runtime/storage/packing.hpp"
 #include "runtime/storage/store.hpp"
 
 namespace blixard::actors {
 namespace {
 
-void let_go_of(state::snapshot_view view, background& pace) {
-  view.let_go([&] { pace.rest_from_freeing(); });
+bool process_ends(const shared_facts& facts) {
+  return facts.process_ends.load(std::memory_order_relaxed);
+}
+
+// The rests that spare the others would hold up the end of the process: millions of objects take
+// seconds with them.
+void let_go_of(state::snapshot_view view, background& pace, const shared_facts& facts) {
+  if (process_ends(facts)) return leave_to_the_kernel(std::move(view));
+  view.let_go([&] {
+    if (!process_ends(facts)) pace.rest_from_freeing();
+  });
 }
 
 class encoder final : public caf::event_based_actor {
  public:
-  encoder(caf::actor_config& config, wal_actor to, state::snapshot_view view,
-          state::snapshot_context context)
+  encoder(caf::actor_config& config, const shared_facts& facts, wal_actor to,
+          state::snapshot_view view, state::snapshot_context context)
       : caf::event_based_actor(config),
+        facts_(facts),
         to_(std::move(to)),
         view_(std::move(view)),
         context_(std::move(context)) {}
@@ -42,14 +53,19 @@ class encoder final : public caf::event_based_actor {
     view_->write(context_, [&](std::span<const std::byte> piece) {
       packed.add(piece);
       pace_->rest_when_due();
-      return true;
+      return !process_ends(facts_);
     });
+    if (process_ends(facts_)) {
+      let_go_of(*std::exchange(view_, std::nullopt), *pace_, facts_);
+      quit();
+      return;
+    }
     snapshot snap{.index = view_->index(),
                   .term = view_->term(),
                   .conf = context_.conf,
                   .data = packed.finish()};
     // Nothing of the old state is held while the disk is written.
-    let_go_of(*std::exchange(view_, std::nullopt), *pace_);
+    let_go_of(*std::exchange(view_, std::nullopt), *pace_, facts_);
     send(to_, store_snapshot{std::move(snap), caf::actor_cast<caf::actor>(this)});
   }
   void file(const std::shared_ptr<snapshot_filing>& filing) {
@@ -60,6 +76,7 @@ class encoder final : public caf::event_based_actor {
     quit();
   }
 
+  const shared_facts& facts_;
   wal_actor to_;
   std::optional<state::snapshot_view> view_;
   state::snapshot_context context_;
@@ -68,8 +85,11 @@ class encoder final : public caf::event_based_actor {
 
 class loader final : public caf::event_based_actor {
  public:
-  loader(caf::actor_config& config, state_actor to, slice bytes)
-      : caf::event_based_actor(config), to_(std::move(to)), bytes_(std::move(bytes)) {}
+  loader(caf::actor_config& config, const shared_facts& facts, state_actor to, slice bytes)
+      : caf::event_based_actor(config),
+        facts_(facts),
+        to_(std::move(to)),
+        bytes_(std::move(bytes)) {}
 
   caf::behavior make_behavior() override {
     pace_.emplace();
@@ -96,10 +116,11 @@ class loader final : public caf::event_based_actor {
   void drop(state::machine& old) {
     auto all = old.view();
     old = state::machine{};
-    let_go_of(std::move(all), *pace_);
+    let_go_of(std::move(all), *pace_, facts_);
     quit();
   }
 
+  const shared_facts& facts_;
   state_actor to_;
   slice bytes_;
   std::optional<background> pace_;  // made in the thread that works
@@ -107,13 +128,15 @@ class loader final : public caf::event_based_actor {
 
 }  // namespace
 
-void spawn_snapshot_loader(caf::actor_system& system, const state_actor& to, slice bytes) {
-  system.spawn<loader, caf::detached>(to, std::move(bytes));
+void spawn_snapshot_loader(caf::actor_system& system, const shared_facts& facts,
+                           const state_actor& to, slice bytes) {
+  system.spawn<loader, caf::detached>(facts, to, std::move(bytes));
 }
 
-void spawn_snapshot_encoder(caf::actor_system& system, const wal_actor& to,
-                            state::snapshot_view view, state::snapshot_context context) {
-  system.spawn<encoder, caf::detached>(to, std::move(view), std::move(context));
+void spawn_snapshot_encoder(caf::actor_system& system, const shared_facts& facts,
+                            const wal_actor& to, state::snapshot_view view,
+                            state::snapshot_context context) {
+  system.spawn<encoder, caf::detached>(facts, to, std::move(view), std::move(context));
 }
 
 }  // namespace blixard::actors

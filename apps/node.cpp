@@ -472,6 +472,7 @@ void node::stop() {
   supervisor_->stop();
   loop_->post([this] { io_->shutdown(500, [this] { loop_->stop(); }); });
   loop_thread_.join();
+  facts_.process_ends.store(true, std::memory_order_relaxed);
   // Hosted actors end on the loop: it runs until their last message was handled.
   const auto end = [](const auto& actor) {
     if (actor)

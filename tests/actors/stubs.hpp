@@ -32,6 +32,7 @@ struct record {
   std::vector<bool> disk_full;
   int repaired = 0;
   int snapshots_wanted = 0;
+  std::vector<log_index> offered;    // snapshots, to the WAL
   std::vector<log_index> snapshots;  // stored
   std::vector<keep_chunk> kept;
   std::vector<log_index> compacted;
@@ -103,7 +104,7 @@ class wal_stub final : public wal_actor::base {
   behavior_type make_behavior() override {
     return {[this](const persist_request& m) { r_.persists.push_back(m); },
             [](sync_atom) {},
-            [](const store_snapshot&) {},
+            [this](const store_snapshot& m) { r_.offered.push_back(m.snap.index); },
             [](const snapshot_filed&) {},
             [this](const keep_chunk& m) { r_.kept.push_back(m); },
             [this](const compact_request& m) { r_.compacted.push_back(m.through); },
