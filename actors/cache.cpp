@@ -16,14 +16,18 @@ using metrics::metric;
 // Scores and reasons that travel with a decision: enough for a person; the choice sees all nodes.
 constexpr std::size_t listed_max = 64;
 
-// What goes into the log of a decision: where to, why there, and as of when. Apply checks it again
-// with the same code and finds reasons against nodes itself; the lists would only make the log
-// longer.
+// What goes into the log of a decision: where to, why there, as of when, and the next best nodes.
+// Apply checks it again with the same code, chooses among these where something has changed, and
+// finds reasons against nodes itself; longer lists would only make the log longer.
+constexpr int kept_candidates = 8;
+
 void keep_choice(const pb::Decision& decision, pb::Decision& out) {
   out.set_node(decision.node());
   out.set_inventory_version(decision.inventory_version());
   out.set_fitting(decision.fitting());
-  if (decision.node() != 0) *out.add_candidates() = decision.candidates(0);
+  if (decision.node() == 0) return;
+  for (int i = 0; i < std::min(kept_candidates, decision.candidates_size()); ++i)
+    *out.add_candidates() = decision.candidates(i);
 }
 
 std::int64_t unix_ms() {

@@ -52,18 +52,22 @@ void machine::tables::assign(pb::Vm& vm, node_id node) const {
   vm.clear_fix();
 }
 
-/// Assigns the VM to the proposed node if it still fits, else to what the same planner says now.
-/// False: it fits nowhere, `verdict` says why, and the VM is unchanged.
+/// Assigns the VM to the proposed node if nothing has changed since, else to the best of the
+/// candidates by now: of many decisions that were made at once, as after the loss of a node, each
+/// names the same node. Where none of them fits, to what the planner says now. False: it fits
+/// nowhere, `verdict` says why, and the VM is unchanged.
 bool machine::tables::place(pb::Vm& vm, const pb::Decision& proposed, pb::Decision& verdict) {
   const auto& in = vms_and_nodes.inventory();
   const auto& spec = vm.spec();
-  const bool holds = proposed.node() != 0 && fits(in, spec, node_id{proposed.node()});
-  if (!holds) {
-    plan_options options;
-    options.avoid = gave_up(vm);
-    options.listed_max = limits::reasons_max_nodes;
-    verdict = plan(in, spec, options);
-  }
+  plan_options options;
+  options.avoid = gave_up(vm);
+  options.listed_max = limits::reasons_max_nodes;
+  const bool alone = proposed.candidates_size() < 2;
+  const bool holds = proposed.node() != 0 &&
+                     (alone || proposed.inventory_version() == in.version.value()) &&
+                     fits(in, spec, node_id{proposed.node()});
+  if (!holds) verdict = choose_again(in, spec, proposed, options);
+  if (!holds && verdict.node() == 0) verdict = plan(in, spec, options);
   const auto& decision = holds ? proposed : verdict;
   const node_id chosen{decision.node()};
   if (!chosen) return false;

@@ -148,6 +148,30 @@ pb::Decision plan(const inventory& in, const pb::VmSpec& spec, const plan_option
   return out;
 }
 
+pb::Decision choose_again(const inventory& in, const pb::VmSpec& spec, const pb::Decision& planned,
+                          const plan_options& options) {
+  const request r = make_request(in, spec, options);
+  std::vector<node_id> nodes;
+  for (const auto& c : planned.candidates()) nodes.emplace_back(c.node());
+  std::ranges::sort(nodes);
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  std::vector<scored> candidates;
+  for (const node_id id : nodes) {
+    const node_usage* n = in.find(id);
+    if (n == nullptr || is_out_of_sight(r, *n) || !find_objections(r, *n, nullptr)) continue;
+    candidates.push_back({id, base_score(r, *n) - penalty(r, *n), tie_of(id, options.seed)});
+  }
+  if (r.strategy == pb::STRATEGY_ROUND_ROBIN && !candidates.empty())
+    score_by_turn(candidates, in.round_robin);
+  put_best_first(candidates, options.listed_max);
+  pb::Decision out;
+  out.set_inventory_version(in.version.value());
+  out.set_fitting(planned.fitting());
+  list(candidates, options.listed_max, out);
+  if (!candidates.empty()) out.set_node(candidates.front().node.value());
+  return out;
+}
+
 std::span<const std::uint64_t> gave_up(const pb::Vm& vm) noexcept {
   return {vm.gave_up().data(), static_cast<std::size_t>(vm.gave_up().size())};
 }

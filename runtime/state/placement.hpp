@@ -51,6 +51,13 @@ struct plan_options {
 [[nodiscard]] pb::Decision plan(const inventory& in, const pb::VmSpec& spec,
                                 const plan_options& options = {});
 
+/// The best of the candidates that a decision lists, as `plan` would order them by now; those that
+/// do not fit any more are left out. `node` is 0 where none fits. O(candidates), whatever the
+/// inventory's size. How many nodes fit is as of the decision.
+[[nodiscard]] pb::Decision choose_again(const inventory& in, const pb::VmSpec& spec,
+                                        const pb::Decision& planned,
+                                        const plan_options& options = {});
+
 /// What to avoid for a VM; refers to it.
 [[nodiscard]] std::span<const std::uint64_t> gave_up(const pb::Vm& vm) noexcept;
 

@@ -89,8 +89,9 @@ TEST(cache_actor, a_create_is_proposed_with_the_planners_choice_and_why) {
   const auto& decision = all[0].second.vm_create().decision();
   EXPECT_EQ(decision.node(), 1U);
   EXPECT_EQ(decision.fitting(), 2U);
-  ASSERT_EQ(decision.candidates_size(), 1) << "the others would only make the log longer";
+  ASSERT_EQ(decision.candidates_size(), 2) << "apply may choose again among the best";
   EXPECT_EQ(decision.candidates(0).node(), 1U);
+  EXPECT_EQ(decision.candidates(1).node(), 2U);
   EXPECT_EQ(all[0].second.vm_create().spec().name(), "web");
 }
 

@@ -132,6 +132,42 @@ TEST_F(vms, a_name_is_taken_within_its_tenant_only) {
   EXPECT_EQ(f.sm.size().vms, 2);
 }
 
+TEST_F(vms, decisions_of_one_moment_do_not_all_fill_one_node) {
+  f.register_node(3);
+  const auto decision = plan(*f.sm.inventory(), f.create("first").vm().spec());
+  for (int i = 0; i < 9; ++i) {
+    auto c = fixture::create_command(fixture::spec_of("vm" + std::to_string(i)));
+    *c.mutable_vm_create()->mutable_decision() = decision;
+    ASSERT_EQ(code_of(f.run(c)), errc::ok);
+  }
+  for (const std::uint64_t id : {1, 2, 3})
+    EXPECT_GE(f.sm.vms_on(node_id{id}).size(), 3U) << "node " << id;
+}
+
+TEST_F(vms, a_decision_is_taken_as_it_is_until_the_inventory_changes) {
+  f.create("other", 2);
+  auto c = fixture::create_command(fixture::spec_of("web"), 2);
+  auto& decision = *c.mutable_vm_create()->mutable_decision();
+  for (const std::uint64_t id : {2, 1}) decision.add_candidates()->set_node(id);
+  decision.set_inventory_version(f.sm.inventory()->version.value());
+  EXPECT_EQ(f.run(c).vm().node(), 2);
+  c.mutable_vm_create()->mutable_spec()->set_name("late");
+  const auto late = f.run(c).vm();
+  EXPECT_EQ(late.node(), 1);
+  EXPECT_EQ(late.events(late.events_size() - 1).text().find("placed on node 1"), 0U);
+}
+
+TEST_F(vms, where_no_candidate_of_a_late_decision_fits_all_nodes_are_looked_at) {
+  auto big = fixture::spec_of("big");
+  big.set_memory_bytes(6 * GiB);
+  f.create(big, 1);
+  big.set_name("big2");
+  auto c = fixture::create_command(big, 1);
+  for (const std::uint64_t id : {1, 9})
+    c.mutable_vm_create()->mutable_decision()->add_candidates()->set_node(id);
+  EXPECT_EQ(f.run(c).vm().node(), 2);
+}
+
 TEST_F(vms, a_decision_that_no_longer_fits_is_planned_again) {
   auto big = fixture::spec_of("big");
   big.set_memory_bytes(6 * GiB);
