@@ -48,6 +48,9 @@ std::string rejected_text(const google::protobuf::RepeatedPtrField<pb::NodeReaso
   return out;
 }
 
+/// A row of a list has one line on most terminals; `vm show` has all of it.
+constexpr std::size_t reason_width = 72;
+
 std::string vms_text(const pb::VmItems& items) {
   if (items.vms().empty()) return "no VMs\n";
   text_table table(
@@ -56,7 +59,7 @@ std::string vms_text(const pb::VmItems& items) {
     table.add({shown_name(vm.spec()), phase_name(vm.phase()),
                dash_if(vm.node() == 0, std::to_string(vm.node())), backend_text(vm),
                std::to_string(vm.spec().vcpus()), format_size(vm.spec().memory_bytes()),
-               std::to_string(vm.restarts() + vm.crashes()), vm.reason()});
+               std::to_string(vm.restarts() + vm.crashes()), abridged(vm.reason(), reason_width)});
   return table.str();
 }
 
@@ -126,7 +129,7 @@ std::string vm_text(const pb::Vm& vm) {
   f.add("restart", spec.has_restart() ? restart_text(spec.restart()) : "");
   if (vm.restarts() + vm.crashes() != 0)
     f.add("restarts", std::to_string(vm.restarts()) + " asked for; failed " +
-                          std::to_string(vm.crashes()) + " times");
+                          std::to_string(vm.crashes()) + (vm.crashes() == 1 ? " time" : " times"));
   if (!vm.gave_up().empty())
     f.add("given up by",
           "node " + ids_text(vm.gave_up()) + "; there again after " + format_utc(vm.retry_ms()));
@@ -187,14 +190,24 @@ std::string node_text(const pb::Node& n) {
 }
 
 std::string nodes_text(const pb::NodeItems& items) {
-  text_table table(
-      {">ID", "NAME", "ADDRESS", "STATE", ">VCPUS", ">MEMORY", ">DISK", "BACKENDS", "LABELS"});
+  std::vector<std::string> titles{">ID",    "NAME",    "ADDRESS", "STATE",
+                                  ">VCPUS", ">MEMORY", ">DISK",   "BACKENDS"};
+  const bool labelled =
+      std::ranges::any_of(items.nodes(), [](const pb::Node& n) { return n.labels_size() != 0; });
+  if (labelled) titles.emplace_back("LABELS");  // without it the rows fit into 80 columns
+  text_table table(std::move(titles));
   for (const auto& n : items.nodes()) {
-    table.add({std::to_string(n.id()), n.name(), n.address(), state_name(n.state()),
-               used_of(n.allocated().vcpus(), n.capacity().vcpus()),
-               size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
-               size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()),
-               backends_text(n), labels_text(n.labels())});
+    std::vector<std::string> row{
+        std::to_string(n.id()),
+        n.name(),
+        n.address(),
+        state_name(n.state()),
+        used_of(n.allocated().vcpus(), n.capacity().vcpus()),
+        size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
+        size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()),
+        backends_text(n)};
+    if (labelled) row.push_back(labels_text(n.labels()));
+    table.add(std::move(row));
   }
   return table.str();
 }

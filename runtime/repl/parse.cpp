@@ -150,17 +150,26 @@ class reader {
     return refuse(std::string(flag.name) + ": \"" + value + "\" is not known", std::move(hint));
   }
 
+  /// As much as a person reads in a hint.
+  [[nodiscard]] std::string short_usage() const {
+    constexpr std::size_t readable = 150;
+    auto usage = usage_of(spec());
+    if (usage.size() <= readable) return "usage: " + usage;
+    usage.erase(std::min(usage.find(" [--"), readable));
+    return "usage: " + usage + " [FLAG...]; help " + spec().name() + " lists the flags";
+  }
+
   tl::expected<void, error> check_count() {
     const auto& args = spec().args;
     std::size_t required = 0;
     for (const auto& a : args) required += a.optional ? 0 : 1;
     if (out_.args.size() < required)
       return refuse(spec().name() + " needs " + std::string(args[out_.args.size()].name),
-                    "usage: " + usage_of(spec()));
+                    short_usage());
     const bool takes_rest = !args.empty() && args.back().rest;
     if (out_.args.size() > args.size() && !takes_rest)
       return refuse("unexpected word \"" + out_.args[args.size()] + "\"",
-                    "usage: " + usage_of(spec()) + "; quote words that hold blanks");
+                    short_usage() + "; quote words that hold blanks");
     for (std::size_t i = 0; i < std::min(args.size(), out_.args.size()); ++i) {
       if (args[i].choices.empty()) continue;
       const flag_spec as_flag{.name = spec().verb, .choices = args[i].choices};

@@ -57,6 +57,22 @@ std::string printable(std::string_view text) { return made_visible(text, ""); }
 
 std::string for_terminal(std::string_view text) { return made_visible(text, "\n\t"); }
 
+std::string abridged(const std::string& text, std::size_t width) {
+  constexpr std::string_view gap = " ... ";
+  const auto whole = display_width(text);
+  if (whole <= width) return text;
+  const std::size_t tail = (width - gap.size()) / 2;
+  const std::size_t head = width - gap.size() - tail;
+  std::string out;
+  std::size_t column = 0;
+  for (const char c : text) {
+    column += (c & 0xC0) != 0x80 ? 1 : 0;  // the column that this byte belongs to, from 1
+    if (column <= head || column > whole - tail) out += c;
+    if (column == head + 1 && (c & 0xC0) != 0x80) out += gap;
+  }
+  return out;
+}
+
 std::string in_columns(const std::vector<std::string>& words, std::size_t width) {
   std::size_t widest = 0;
   for (const auto& w : words) widest = std::max(widest, display_width(w));

@@ -18,6 +18,10 @@ namespace blixard::repl {
 /// or somebody stored under a key must not command the terminal of whoever looks at it.
 [[nodiscard]] std::string for_terminal(std::string_view text);
 
+/// `text` with its middle left out where it is wider than `width`, which is at least 8: causes
+/// stand at the beginning and what will be done about them at the end.
+[[nodiscard]] std::string abridged(const std::string& text, std::size_t width);
+
 /// Words in as many columns as fit into `width`, down before across, as a shell lists names.
 [[nodiscard]] std::string in_columns(const std::vector<std::string>& words, std::size_t width);
 

@@ -27,7 +27,9 @@ std::string score_text(double score) {
 
 std::string running_text(const pb::Vm& vm) {
   std::string out = "runs on node " + std::to_string(vm.node());
-  out += " as process " + std::to_string(vm.pid()) + ", ";
+  out += " as process " + std::to_string(vm.pid());
+  if (vm.backend() == pb::BACKEND_PROCESS) return out;
+  out += ", ";
   out += backend_name(vm.backend());
   return vm.accelerator().empty() ? out : out + " (" + vm.accelerator() + ")";
 }

@@ -47,7 +47,7 @@ class History(Case):
             rf"^placed on node {vm['node']}: most_available, score 0\.\d\d, best of 3 that fit$",
         )
         self.assertEqual(
-            runs["text"], f"runs on node {vm['node']} as process {vm['pid']}, process"
+            runs["text"], f"runs on node {vm['node']} as process {vm['pid']}"
         )
         self.assertEqual(created["index"], vm["created_index"])
         times = [begin_ms, *(e["time_ms"] for e in vm["events"]), time.time() * 1000 + 1]

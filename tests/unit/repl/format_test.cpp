@@ -472,6 +472,45 @@ TEST(utf8, is_the_shortest_form_without_surrogates_up_to_the_last_character) {
     EXPECT_FALSE(is_utf8(bad)) << testing::PrintToString(bad);
 }
 
+TEST(text_table, a_text_that_is_too_wide_loses_its_middle) {
+  EXPECT_EQ(abridged("short", 8), "short");
+  EXPECT_EQ(abridged("12345678", 8), "12345678");
+  EXPECT_EQ(abridged("123456789", 8), "12 ... 9");
+  EXPECT_EQ(abridged("killed by signal 9: last words of the console (restart 1 of 3)", 40),
+            "killed by signal 9 ...  (restart 1 of 3)");
+  EXPECT_EQ(abridged("\xC3\xA4\xC3\xB6\xC3\xBC"
+                     "456789",
+                     8),
+            "\xC3\xA4\xC3\xB6 ... 9");
+}
+
+TEST(text, a_list_of_nodes_fits_into_80_columns_unless_they_have_labels) {
+  auto a = good();
+  auto& n = *a.mutable_nodes()->add_nodes();
+  n.set_id(1);
+  EXPECT_EQ(text_of(a, "node list").find("LABELS"), std::string::npos);
+  auto& l = *n.add_labels();
+  l.set_key("zone");
+  l.set_value("a");
+  EXPECT_THAT(text_of(a, "node list"), HasSubstr("LABELS"));
+  EXPECT_THAT(text_of(a, "node list"), HasSubstr("zone=a"));
+}
+
+TEST(text, a_list_of_vms_shows_both_ends_of_a_long_reason_and_vm_show_all_of_it) {
+  auto a = good();
+  auto& vm = *a.mutable_vms()->add_vms();
+  vm.mutable_spec()->set_name("web");
+  const auto why =
+      "killed by signal 9 (SIGKILL): " + std::string(200, 'x') + " (restart 1 of 3 in 5 s)";
+  vm.set_reason(why);
+  EXPECT_THAT(text_of(a, "vm list"), HasSubstr("killed by signal 9 (SIGKILL): x"));
+  EXPECT_THAT(text_of(a, "vm list"), HasSubstr("x (restart 1 of 3 in 5 s)"));
+  EXPECT_EQ(text_of(a, "vm list").find(std::string(80, 'x')), std::string::npos);
+  auto b = good();
+  *b.mutable_vm() = vm;
+  EXPECT_THAT(text_of(b, "vm show web"), HasSubstr(why));
+}
+
 TEST(columns, are_as_many_as_fit) {
   EXPECT_EQ(in_columns({}, 80), "");
   EXPECT_EQ(in_columns({"a", "bb", "c"}, 80), "a   bb  c\n");

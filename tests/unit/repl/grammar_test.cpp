@@ -131,6 +131,8 @@ TEST(parse, mistakes_name_the_nearest_right_word) {
       {"kv get k --zzzzzzzzzz", "unknown flag --zzzzzzzzzz", "help kv get"},
       {"kv get", "kv get needs KEY", "usage: kv get KEY"},
       {"kv put k", "kv put needs VALUE", "usage: kv put"},
+      {"vm create", "vm create needs NAME",
+       "usage: vm create NAME [FLAG...]; help vm create lists the flags"},
       {"kv put k v w", "unexpected word \"w\"", "quote words"},
       {"vm create web --memory", "--memory needs a value", "--memory SIZE"},
       {"vm create web --memory 1G --memory 2G", "--memory is given twice", "help vm create"},
