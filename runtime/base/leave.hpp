@@ -6,7 +6,6 @@
 #pragma once
 
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #if defined(__has_feature)
@@ -20,9 +19,8 @@ namespace blixard {
 
 /// Takes `value` with all that it owns, and never frees it. Only where the process ends.
 template <class T>
-void leave_to_the_kernel(T&& value) {
-  [[maybe_unused]] auto* kept =
-      std::make_unique<std::remove_cvref_t<T>>(std::move(value)).release();
+void leave_to_the_kernel(T value) {
+  [[maybe_unused]] auto* kept = std::make_unique<T>(std::move(value)).release();
 #ifdef BLIXARD_TELLS_LSAN
   __lsan_ignore_object(kept);
 #endif
