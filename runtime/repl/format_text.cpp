@@ -194,7 +194,7 @@ std::string nodes_text(const pb::NodeItems& items) {
                                   ">VCPUS", ">MEMORY", ">DISK",   "BACKENDS"};
   const bool labelled =
       std::ranges::any_of(items.nodes(), [](const pb::Node& n) { return n.labels_size() != 0; });
-  if (labelled) titles.emplace_back("LABELS");  // without it the rows fit into 80 columns
+  if (labelled) titles.emplace_back("LABELS");  // else the rows are shorter
   text_table table(std::move(titles));
   for (const auto& n : items.nodes()) {
     std::vector<std::string> row{

@@ -1,6 +1,7 @@
 #include "runtime/repl/shell.hpp"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <sys/stat.h>
@@ -239,8 +240,10 @@ class shell {
     driver_hooks hooks;
     hooks.stop_fd = options_.stop_fd;
     hooks.partial = [&](const command_result& r) {
-      if (watch && out_is_terminal_ && !json_only_) std::fputs("\x1b[H\x1b[2J", options_.out);
+      fit_screen_ = watch && out_is_terminal_ && !json_only_;
+      if (fit_screen_) std::fputs("\x1b[H\x1b[2J", options_.out);
       show(r, shown, json);
+      fit_screen_ = false;
     };
     if (terminal_ != nullptr) {
       hooks.interrupt_fd = terminal_->input_fd();
@@ -258,7 +261,11 @@ class shell {
   }
 
   void print(const std::string& text) {
-    const auto shown = out_is_terminal_ ? for_terminal(text) : text;
+    auto shown = out_is_terminal_ ? for_terminal(text) : text;
+    winsize screen{};  // what is watched begins at the top: what scrolls away cannot be seen
+    if (fit_screen_ && ::ioctl(fileno(options_.out), TIOCGWINSZ, &screen) == 0 &&
+        screen.ws_row > 2 && screen.ws_col > 0)
+      shown = first_rows(shown, screen.ws_row, screen.ws_col);
     std::fwrite(shown.data(), 1, shown.size(), options_.out);
   }
 
@@ -278,6 +285,7 @@ class shell {
   bool out_is_terminal_;
   bool colour_;
   bool json_only_ = false;
+  bool fit_screen_ = false;
   bool timing_ = false;
   int depth_ = 0;
   terminal* terminal_ = nullptr;  // with a terminal

@@ -73,6 +73,24 @@ std::string abridged(const std::string& text, std::size_t width) {
   return out;
 }
 
+std::string first_rows(const std::string& text, std::size_t rows, std::size_t columns) {
+  std::size_t used = 0;
+  std::size_t kept = 0;      // bytes that leave a row for the last line
+  std::size_t left_out = 0;  // lines behind these
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    const auto width = display_width(std::string_view(text).substr(at, end - at));
+    used += std::max<std::size_t>(1, (width + columns - 1) / columns);
+    at = std::min(end + 1, text.size());
+    if (used + 1 < rows)
+      kept = at;
+    else
+      ++left_out;
+  }
+  if (used < rows) return text;
+  return text.substr(0, kept) + "... " + std::to_string(left_out) + " more lines\n";
+}
+
 std::string in_columns(const std::vector<std::string>& words, std::size_t width) {
   std::size_t widest = 0;
   for (const auto& w : words) widest = std::max(widest, display_width(w));

@@ -484,7 +484,16 @@ TEST(text_table, a_text_that_is_too_wide_loses_its_middle) {
             "\xC3\xA4\xC3\xB6 ... 9");
 }
 
-TEST(text, a_list_of_nodes_fits_into_80_columns_unless_they_have_labels) {
+TEST(text_table, what_a_screen_has_no_room_for_is_counted_in_its_last_row) {
+  const std::string five = "1\n2\n3\n4\n5\n";
+  EXPECT_EQ(first_rows(five, 6, 80), five) << "the cursor stands in the sixth row";
+  EXPECT_EQ(first_rows(five, 5, 80), "1\n2\n3\n... 2 more lines\n");
+  EXPECT_EQ(first_rows(five, 3, 80), "1\n... 4 more lines\n");
+  EXPECT_EQ(first_rows("12345678\n2\n3\n", 4, 4), "12345678\n... 2 more lines\n") << "two rows";
+  EXPECT_EQ(first_rows("", 5, 80), "");
+}
+
+TEST(text, a_list_of_nodes_has_a_column_of_labels_where_one_has_any) {
   auto a = good();
   auto& n = *a.mutable_nodes()->add_nodes();
   n.set_id(1);
