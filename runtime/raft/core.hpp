@@ -196,6 +196,7 @@ class core {
   void request_votes(message_type type, bool force, persist_seq after);
   void record_vote(node_id from, bool granted);
   void on_vote_request(const message& m);
+  void tell_of_change(const message& m);
   void on_vote_response(const message& m);
   void learn_commit(const message& m);
   void on_timeout_now();

@@ -168,11 +168,24 @@ void core::learn_commit(const message& m) {
   if (role_ != raft::role::follower && !may_campaign()) become_follower(term_, {});
 }
 
+// Who refuses us may be the only one whose log can win, and not know that it is a voter: its last
+// leader is gone, and with it who could tell that the change is committed. We know. It will not
+// answer that, since it knows no more than we do.
+void core::tell_of_change(const message& m) {
+  if (!m.reject || !m.commit || m.commit >= commit_ || log_.confs(m.commit, commit_).empty())
+    return;
+  message& r = send(m.type, m.from);
+  r.reject = true;
+  r.commit = commit_;
+  r.log_term = log_.term_at(commit_);
+}
+
 void core::on_vote_response(const message& m) {
   const bool pre = m.type == message_type::prevote_resp;
   const bool expected = role_ == (pre ? raft::role::precandidate : raft::role::candidate);
   // A grant of an older pre-vote names another term than the one that we would campaign for.
   const bool of_this_round = !pre || m.reject || m.term == next_term();
+  if (expected) tell_of_change(m);
   if (expected && of_this_round) record_vote(m.from, !m.reject);
 }
 

@@ -252,6 +252,41 @@ TEST(membership,
   EXPECT_EQ(late.commit(), log_index{3});
 }
 
+TEST(membership, a_new_voter_that_missed_the_commit_of_its_change_learns_it_from_who_it_refuses) {
+  // 5 has the change that makes it a voter, and one entry of a later term, whose leader lost its
+  // disk. 3 knows that the change is committed and needs 5's vote, which it does not get. Nobody
+  // but 5 can be elected, and 5 does not campaign: it believes to be no voter.
+  conf_change add{{{conf_op::voter, node_id{5}}}, conf_transition::automatic, {}};
+  const auto start = [&](std::uint64_t id, std::uint64_t last, std::uint64_t commit) {
+    config k;
+    k.id = node_id{id};
+    disk_state disk;
+    disk.hard = {term{3}, {}, log_index{commit}};
+    disk.snapshot = std::make_shared<const snapshot>(
+        snapshot{log_index{1}, term{1}, {.voters = ids({1, 2, 3})}, text("state")});
+    disk.entries = {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(add)},
+                    {term{3}, log_index{3}, entry_kind::normal, text("longer")}};
+    disk.entries.resize(last - 1);
+    return core{k, disk, log_index{commit}};
+  };
+  core knows = start(3, 2, 2);
+  core late = start(5, 3, 1);
+  ASSERT_FALSE(late.campaign());
+  ASSERT_TRUE(knows.campaign());
+  for (auto& asked : messages_of(knows))
+    if (asked.to == node_id{5}) (void)late.step(std::move(asked));
+  for (auto& answer : messages_of(late)) {
+    EXPECT_TRUE(answer.reject);
+    (void)knows.step(std::move(answer));
+  }
+  for (auto& told : messages_of(knows))
+    if (told.to == node_id{5}) (void)late.step(std::move(told));
+  EXPECT_EQ(late.commit(), log_index{2});
+  (void)messages_of(late);
+  late.applied(log_index{2});
+  EXPECT_TRUE(late.campaign());
+}
+
 TEST(membership, a_learner_does_not_count_and_a_promoted_one_does) {
   cluster c({{1, 2}, {3}, {}});
   c.elect(1);
