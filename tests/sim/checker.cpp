@@ -30,11 +30,16 @@ log_index durable_log::last() const noexcept {
   return snap;
 }
 
-void durable_log::disk_lost() {
+// Damage may be found by several restarts before it is repaired.
+void durable_log::remember_lost() {
   lost.resize(std::max(lost.size(), terms.size()));
   for (std::size_t i = 0; i < terms.size(); ++i)
     if (terms[i]) lost[i] = terms[i];
   lost_snap = std::max(lost_snap, snap);
+}
+
+void durable_log::disk_lost() {
+  remember_lost();
   terms.clear();
   snap = {};
   hard = {};

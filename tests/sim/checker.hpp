@@ -32,6 +32,8 @@ struct durable_log {
 
   /// The disk was lost, everything on it with it.
   void disk_lost();
+  /// It is damaged: what it held was acknowledged all the same.
+  void remember_lost();
   [[nodiscard]] log_index last() const noexcept;
   [[nodiscard]] bool has(log_index index, term t) const noexcept;
   [[nodiscard]] bool had(log_index index, term t) const noexcept;

@@ -34,10 +34,10 @@ void driver::recover() {
   world_.trace("recovered", where_.id, found.last_index.value(), is_whole ? 0 : 1);
   // What recovery found counts as durable from here on.
   durable_log& durable = where_.durable;
+  if (!is_whole) durable.remember_lost();
   durable.hard = found.hard;
   durable.snap = found.snap.index;
   durable.untouched();
-  if (!is_whole) durable.lost = durable.terms;
   durable.terms.clear();
   raft::disk_state disk{.hard = found.hard};
   disk.entries = std::move(found.entries);
