@@ -44,6 +44,7 @@ void world::admission_answered(const client_reply& r) {
   trace("admitted", m.where.id, *m.was_member ? 1 : 0, r.answer->term());
   start(m.where.id);
   if (healing_) return;
+  came_back(m.where.id);
   // What it does not know any more matters most while it has next to nothing: a restart then must
   // not make it forget that, too, and those who were away may meet it first.
   if (dice_.one_in(3))
@@ -59,7 +60,7 @@ void world::admission_answered(const client_reply& r) {
 void world::lose_disk() {
   std::vector<member*> all;
   for (auto& [id, m] : members_)
-    if (!is_other_damaged(m) && may_be_damaged(m)) all.push_back(&m);
+    if (may_lose_disk(m)) all.push_back(&m);
   if (all.empty()) return;
   auto& m = *all[dice_.below(all.size())];
   // Who was removed comes back now and then, if the inventory knows it: not all that the nemesis
@@ -70,6 +71,15 @@ void world::lose_disk() {
   if (!lead->core().configuration().contains(id) &&
       (!dice_.one_in(3) || lead->machine().node(id) == nullptr))
     return;
+  lose_disk_of(m);
+}
+
+bool world::may_lose_disk(const member& m) const {
+  return !is_other_damaged(m) && may_be_damaged(m);
+}
+
+void world::lose_disk_of(member& m) {
+  const auto id = m.where.id;
   // With its machine, or, where it makes a difference, only the directory: the VMs are still there.
   m.where.expire(now_);
   if (m.process) stop(m, m.where.running.empty() || counts_.disks_lost % 2 != 0);

@@ -34,6 +34,7 @@ void world::heal() {
   healing_ = true;
   cuts_.clear();
   flapping_ = {};
+  comeback_ = {};
   for (auto& [id, m] : members_) {
     m.where.disk.set_faults({});
     m.where.disk.fail_sync(0, 0);
@@ -69,9 +70,16 @@ std::string world::told_by_nodes() const {
   return out;
 }
 
-// A proposal commits within ten election timeouts (of the slowest clock), on every member.
+// A proposal commits within ten election timeouts (of the slowest clock), on every member. Where
+// snapshots may only take so many bytes per second, those that travel take their time.
 void world::expect_progress() {
-  const auto deadline = now_ + patience / 9 * 10;
+  const auto begun = now_;
+  const auto bytes_before = bulk_bytes_;
+  const auto deadline = [&] {
+    const auto rate = settings_.snapshot_rate;
+    const auto on_the_way = rate == 0 ? 0 : (bulk_bytes_ - bytes_before) * 1000 / rate * ms;
+    return begun + patience / 9 * 10 + on_the_way;
+  };
   log_index goal;
   blixard::term goal_term;
   const auto everywhere = [&] {
@@ -84,7 +92,7 @@ void world::expect_progress() {
     });
   };
   while (!everywhere()) {
-    if (now_ > deadline)
+    if (now_ > deadline())
       throw failure("liveness",
                     std::string{"no proposal was committed and applied by all voters within ten "} +
                         "election timeouts after healing" + told_by_nodes());

@@ -15,9 +15,10 @@ void world::nemesis() {
       fault::power_cut, fault::pause,        fault::sync_error, fault::disk_full,
       fault::rot_log,   fault::rot_snapshot, fault::lost_write, fault::misdirected,
       fault::transfer,  fault::membership,   fault::clock_jump, fault::stall,
-      fault::lost_disk, fault::lease_edge};
+      fault::lost_disk, fault::lease_edge,   fault::comeback};
   for (const auto f : rounds)
     if (dice_.chance(dial(f))) strike(f);
+  if (comeback_.now != comeback::stage::none) go_on_with_comeback();
   for (auto& [id, m] : members_)
     if (m.process && m.process->gone() && !is_other_damaged(m)) stop(m, false);
   if (settings_.core.reads == raft::read_mode::lease) probe_reads();
@@ -95,6 +96,8 @@ void world::strike(fault f) {
       return cut_at_the_edge();
     case fault::lost_disk:
       return lose_disk();
+    case fault::comeback:
+      return begin_comeback();
     case fault::stall:
       return stall(*m);
     case fault::transfer:
@@ -276,7 +279,7 @@ bool world::is_cut(node_id from, node_id to) const {
   const auto& f = flapping_;
   const bool on_it = (from == f.a && to == f.b) || (from == f.b && to == f.a);
   if (on_it && now_ < f.until && now_ / f.period % 2 == 0) return true;
-  return cuts_.contains({from, to});
+  return is_apart(from) != is_apart(to) || cuts_.contains({from, to});
 }
 
 void world::pause(member& m) {

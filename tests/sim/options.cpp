@@ -25,7 +25,7 @@ constexpr std::array<dial, fault_count> dials{
      {"reorder", 20'000},       {"stall", 10'000},        {"short_reign", 350'000},
      {"split_change", 300'000}, {"snapshots", 600'000},   {"chunk_loss", 50'000},
      {"lease_edge", 30'000},    {"lost_disk", 8'000},     {"witnesses", 300'000},
-     {"chunk_stop", 4'000}}};
+     {"chunk_stop", 12'000},    {"comeback", 10'000}}};
 
 constexpr std::array<std::string_view, mutant_count> mutants{
     "none",

@@ -56,8 +56,9 @@ enum class fault : std::uint8_t {
   lost_disk,     // a machine comes back with an empty disk
   witnesses,     // some voters have no data (chance per seed)
   chunk_stop,    // who sent a chunk, or got it, stops right then (chance per chunk)
+  comeback,      // who was removed returns with an empty disk to those who have not heard of it
 };
-inline constexpr std::size_t fault_count = 37;
+inline constexpr std::size_t fault_count = 38;
 [[nodiscard]] std::string_view to_string(fault f) noexcept;
 
 /// Bugs planted in the simulation's own driver, in what the product's actors do. Those in the code

@@ -250,6 +250,7 @@ void world::deliver(wire&& w) {
       delay = dice_.below(dice_.one_in(4) ? 1000 * ms : 300 * ms);
     if (dice_.chance(dial(fault::reorder))) delay += dice_.below(20 * ms);
   }
+  if (w.bulk) bulk_bytes_ += w.body.size();
   // What one connection carries much of stays in order, apart from these faults.
   if (w.bulk && delay < 6 * ms) {
     auto& last = bulk_arrival_[{w.from, w.to}];

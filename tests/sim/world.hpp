@@ -4,6 +4,7 @@
 // and in every build type. A broken invariant ends the run as `failure`.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -178,6 +179,16 @@ class world final : public host {
   void ask_to_join(member& m, std::uint64_t life);
   void admission_answered(const client_reply& r);
   void lose_disk();
+  void lose_disk_of(member& m);
+  [[nodiscard]] bool may_lose_disk(const member& m) const;
+
+  // comeback.cpp
+  void begin_comeback();
+  void go_on_with_comeback();
+  void came_back(node_id id);
+  [[nodiscard]] bool is_apart(node_id id) const noexcept {
+    return std::ranges::find(comeback_.apart, id) != comeback_.apart.end();
+  }
 
   // ending.cpp
   void end();
@@ -209,9 +220,19 @@ class world final : public host {
     std::uint64_t until = 0;
   };
   flapping_link flapping_;
+  struct comeback {
+    enum class stage : std::uint8_t { none, grows, shrinks, returns, meets };
+    stage now = stage::none;
+    std::vector<node_id> apart;  // cut off from all others
+    node_id added;
+    node_id removed;
+    std::uint64_t until = 0;
+  };
+  comeback comeback_;
   std::uint64_t jumped_at_ = 0;
   std::uint64_t cut_until_ = 0;
   std::map<std::pair<node_id, node_id>, std::uint64_t> bulk_arrival_;  // of the last one
+  std::uint64_t bulk_bytes_ = 0;                                       // of snapshots, delivered
   std::uint64_t next_id_ = 0;
   std::uint64_t voters_ = 0;
   bool drifts_ = false;
