@@ -12,11 +12,6 @@ namespace blixard::sim {
 class action {
  public:
   action() noexcept = default;
-  template <class What>
-  requires(!std::is_same_v<std::decay_t<What>, action>)
-      action(What&& what) {  // NOLINT(google-explicit-constructor): as std::function
-    put(std::forward<What>(what));
-  }
   action(action&& other) noexcept { take(other); }
   action& operator=(action&& other) noexcept {
     if (this == &other) return *this;
@@ -30,7 +25,8 @@ class action {
   template <class What>
   void put(What&& what) {
     using held = std::decay_t<What>;
-    static_assert(sizeof(held) <= room_bytes && alignof(held) <= alignof(std::max_align_t));
+    static_assert(sizeof(held) <= room_bytes);
+    static_assert(alignof(held) <= alignof(std::max_align_t));
     static_assert(std::is_nothrow_move_constructible_v<held>);
     new (room_) held(std::forward<What>(what));
     kind_ = &kind_of<held>;

@@ -258,6 +258,7 @@ void world::deliver(wire&& w) {
     last = now_ + delay;
   }
   for (; copies > 0; --copies) {
+    // Moved in the last round. NOLINTNEXTLINE(bugprone-use-after-move)
     later(delay, [this, w = copies > 1 ? w : std::move(w)]() mutable { arrive(std::move(w)); });
     delay += dice_.below(50 * ms);
   }

@@ -105,7 +105,7 @@ class world final : public host {
   void guarded(member& m, std::uint64_t life, What&& what) {
     if (m.life != life || !m.process) return;
     if (now_ < m.paused_until) {
-      m.held.emplace_back(
+      m.held.emplace_back().put(
           [this, &m, life, what = std::decay_t<What>(std::forward<What>(what))]() mutable {
             guarded(m, life, std::move(what));
           });
