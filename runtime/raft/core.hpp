@@ -82,7 +82,8 @@ class core {
   tl::expected<void, refusal> step(message&& m);
 
   /// Asks for an index that is safe for a linearizable read; the answer is in output::reads. May be
-  /// lost with a leader change: the driver repeats it with a new context. Errors: no_leader.
+  /// lost with a leader change: the driver repeats it, and where the context is the same, what was
+  /// asked with it before is not answered any more. Errors: no_leader.
   tl::expected<void, refusal> read_index(std::uint64_t context);
 
   /// Hands leadership over (thesis section 3.10). Errors: no_leader, not_leader, unknown_peer.
@@ -246,6 +247,7 @@ class core {
 
   // core_read.cpp
   [[nodiscard]] bool lease_valid() const;
+  void forget_read(std::uint64_t context);
   void admit_read(const waiting_read& read);
   void answer_read(const waiting_read& read, bool by_lease);
   void extend_lease(progress& p, std::uint64_t since, std::uint64_t promise_us) const noexcept;
@@ -328,6 +330,7 @@ class core {
   ring<sent_round> sent_rounds_;
   std::vector<forwarded_read> forwarded_reads_;
   std::uint64_t next_nonce_;
+  std::uint64_t newest_context_ = 0;
 
   // Gathered for the next output.
   std::vector<message> messages_;

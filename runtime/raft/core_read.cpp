@@ -11,18 +11,36 @@
 namespace blixard::raft {
 
 tl::expected<void, refusal> core::read_index(std::uint64_t context) {
+  if (!is_leader() && !lead_) return tl::unexpected(refusal::no_leader);
+  // Whoever counts its contexts up never asks again, and pays nothing for those who may.
+  if (context > newest_context_)
+    newest_context_ = context;
+  else
+    forget_read(context);
   if (is_leader()) {
     admit_read({0, config_.id, context, 0, {}});
     return {};
   }
-  if (!lead_) return tl::unexpected(refusal::no_leader);
-  // Asked again: only the answer to the new question counts.
-  std::erase_if(forwarded_reads_, [&](const forwarded_read& r) { return r.context == context; });
   forwarded_reads_.push_back({context, next_nonce_});
   message& m = send(message_type::read_index, lead_);
   m.context = context;
   m.nonce = next_nonce_++;
   return {};
+}
+
+// Asked again: only the answer to the new question counts. What was committed between the two may
+// be missing from the other one, and who gets an answer cannot tell them apart.
+void core::forget_read(std::uint64_t context) {
+  const auto same = [context](const auto& r) { return r.context == context; };
+  const auto ours = [&](const waiting_read& r) { return r.from == config_.id && same(r); };
+  std::erase_if(answered_reads_, same);
+  std::erase_if(forwarded_reads_, same);
+  std::erase_if(early_reads_, ours);
+  for (auto left = reads_.size(); left > 0; --left) {
+    const waiting_read oldest = reads_.front();
+    reads_.pop_front();
+    if (!ours(oldest)) reads_.push_back(oldest);
+  }
 }
 
 void core::on_read_request(const message& m) {

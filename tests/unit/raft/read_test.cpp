@@ -69,9 +69,9 @@ TEST(reads, do_not_accept_acknowledgements_of_earlier_rounds) {
   while (!c.network.empty() && c.network.front().type == message_type::heartbeat_resp)
     c.deliver_one();
   c.take(1);
-  EXPECT_EQ(contexts(c, 1), std::vector<std::uint64_t>{1});
+  EXPECT_EQ(contexts(c, 1), std::vector<std::uint64_t>{}) << "it could be taken for the second one";
   c.settle();
-  EXPECT_EQ(contexts(c, 1), (std::vector<std::uint64_t>{1, 1}));
+  EXPECT_EQ(contexts(c, 1), std::vector<std::uint64_t>{1});
 }
 
 TEST(reads, before_the_first_commit_of_the_term_wait_for_it) {
