@@ -40,8 +40,9 @@ bool entries_fit(const message& m) noexcept {
 }
 
 // No log and no clock of elections gets so far; and what is behind it could not be counted on.
+constexpr std::uint64_t bound = std::uint64_t{1} << 62;
+
 bool is_possible(const message& m) noexcept {
-  constexpr std::uint64_t bound = std::uint64_t{1} << 62;
   // A power of two: all are below it if all of their bits together are.
   const std::uint64_t bits = m.term.value() | m.log_term.value() | m.log_index.value() |
                              m.commit.value() | m.match.value() | m.rejected.value();
@@ -87,14 +88,18 @@ tl::expected<void, std::string> check_start(const config& conf, const disk_state
   const auto snap = base_snapshot(disk, latest);
   const log_index base = snap ? snap->index : log_index{};
   for (const auto* s : {disk.snapshot.get(), latest.get()})
-    if (s != nullptr)
+    if (s != nullptr) {
       if (auto ok = check_conf(s->conf); !ok) return ok;
+      if ((s->index.value() | s->term.value()) >= bound)
+        return refuse("the snapshot has an impossible term or index");
+    }
+  if (disk.hard.term.value() >= bound) return refuse("the term is impossible");
   log_index last = base;
   term low;
   for (const entry& e : disk.entries) {
     if (&e == &disk.entries.front() ? e.index > base.next() : e.index != last.next())
       return refuse("the log has a gap before entry " + to_string(e.index));
-    if (!e.term || !e.index || e.term < low)
+    if (!e.term || !e.index || e.term < low || e.term.value() >= bound)
       return refuse("entry " + to_string(e.index) + " has an impossible term or index");
     last = e.index;
     low = e.term;
