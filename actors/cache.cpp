@@ -21,6 +21,12 @@ constexpr std::size_t listed_max = 64;
 // finds reasons against nodes itself; longer lists would only make the log longer.
 constexpr int kept_candidates = 8;
 
+std::uint64_t healthy_witnesses(const pb::ClusterStatus& status) {
+  return static_cast<std::uint64_t>(std::ranges::count_if(status.members(), [](const auto& m) {
+    return m.role() == "witness" && m.state() == "ready";
+  }));
+}
+
 void keep_choice(const pb::Decision& decision, pb::Decision& out) {
   out.set_node(decision.node());
   out.set_inventory_version(decision.inventory_version());
@@ -161,7 +167,12 @@ void cache::complete(const complete_answer& request) {
   }
   auto& a = *request.partial;
   const auto summary = summaries_.get(*request.inventory, node_id{}, net::monotonic_ns());
-  if (summary) *a.mutable_status()->mutable_summary() = *summary;
+  if (summary) {
+    auto& shown = *a.mutable_status()->mutable_summary();
+    shown = *summary;
+    // A witness has no lease by which the inventory could tell that it is well.
+    shown.set_nodes_healthy(shown.nodes_healthy() + healthy_witnesses(a.status()));
+  }
   fill_links(*a.mutable_status());
   send(to_.router, answers{{{request.from, answer_frame(request.from.request, a)}}});
 }

@@ -171,6 +171,8 @@ class Membership(Case):
             return nodes.get(3, {}).get("role"), nodes.get(3, {}).get("state")
 
         eventually("it votes", lambda: shown() == ("witness", "ready"))
+        summary = cluster.ok("cluster", "status")["summary"]
+        self.assertEqual((summary["nodes_healthy"], summary["nodes_total"]), (3, 3))
         cluster.ok("kv", "put", "after", payload)
         for name in ("a", "b", "c"):
             cluster.ok("vm", "create", name, "--memory", "16M", "--command", "sleep 600")
