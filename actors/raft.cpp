@@ -83,6 +83,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       last_(disk.entries.empty() ? snapshot_index_ : disk.entries.back().index),
       was_member_(core_.configuration().contains(core_config.id)),
       farewell_ticks_(5 * core_config.election_max_ticks),
+      handover_ticks_(2 * core_config.election_max_ticks),
       leases_(to_ns(limits::lease_duration), to_ns(limits::lease_margin)),
       snapshots_out_(options_.snapshot_rate),
       metrics_(*facts.registry),
@@ -295,6 +296,8 @@ void raft_driver::on_tick() {
   // that the change is committed, they could be unable to elect anybody.
   if (removed_ && !core_.is_leader() && ++removed_ticks_ > farewell_ticks_)
     options_.fatal(13, "this node was removed from the cluster");
+  if (leaving_.frame && ticks_ >= leaving_.until_tick) leave();
+  for (const auto& request : std::exchange(early_admin_, {})) administer(request);
   pump_snapshots();
   shorten_log();
   if (++ticks_ % 10 == 0) {
@@ -564,6 +567,7 @@ void raft_driver::role_changed() {
     answer_done(transfer_.from);
     transfer_ = {};
   }
+  if (leaving_.frame && known_leader_ && known_leader_ != facts_.self) leave();
   publish_view();
 }
 

@@ -141,7 +141,10 @@ class raft_driver final : public hosted<raft_actor::base> {
   [[nodiscard]] node_id who_has(const net::address& where) const;
   void join(const origin& from, const pb::AdminRequest& request);
   void change_membership(const origin& from, const raft::conf_change& change);
-  void remove(const origin& from, node_id id);
+  [[nodiscard]] std::optional<error> why_not_remove(node_id id) const;
+  void remove(const admin_request& request, node_id id);
+  void leave();
+  void remove_member(const origin& from, node_id id);
   void transfer(const origin& from, node_id target);
   void promote_learners();
   void renew_lease(const lease_frame& f);
@@ -150,7 +153,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   void tell_removed(node_id node);
   void told_removed(node_id by);
   void disk_changed(const disk_space& d);
-  void hand_over();
+  bool hand_over();
   void stop();
 
   const links& to_;
@@ -209,6 +212,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   bool removed_ = false;
   std::uint32_t removed_ticks_ = 0;  // since then, as a follower
   std::uint32_t farewell_ticks_;     // how long it stays then
+  std::uint32_t handover_ticks_;     // how long a leader waits for another one before it is removed
 
   state::lease_table leases_;
   raft::snapshots_out snapshots_out_;
@@ -228,6 +232,12 @@ class raft_driver final : public hosted<raft_actor::base> {
     node_id target;
     std::uint64_t until_ns = 0;
   } transfer_;
+  std::vector<admin_request> early_admin_;  // of a leader without a commit in its term
+  struct {
+    origin from;
+    frame_ptr frame;  // null: nobody asked
+    std::uint64_t until_tick = 0;
+  } leaving_;  // this leader is to be removed, once somebody else leads
 
   published_raft published_;
   raft_metrics metrics_;

@@ -42,6 +42,12 @@ void raft_driver::administer(const admin_request& request) {
     send(to_.router, reroute{request.from, request.frame, node_id{}});
     return;
   }
+  // Before its first commit a leader changes no configuration (thesis section 4.1): a moment later.
+  if (core_.log().term_at(core_.commit()) != core_.current_term() &&
+      early_admin_.size() < limits::client_outstanding_max) {
+    early_admin_.push_back(request);
+    return;
+  }
   pb::AdminRequest r;
   if (!parse(r, request.frame->body())) {
     answer(request.from, make_error(errc::invalid_argument, "not an admin request"));
@@ -52,7 +58,7 @@ void raft_driver::administer(const admin_request& request) {
       join(request.from, r);
       break;
     case pb::AdminRequest::kRemove:
-      remove(request.from, node_id{r.remove()});
+      remove(request, node_id{r.remove()});
       break;
     case pb::AdminRequest::kTransfer:
       transfer(request.from, node_id{r.transfer()});
@@ -154,30 +160,47 @@ void raft_driver::change_membership(const origin& from, const raft::conf_change&
   wait_for({*index, core_.current_term(), from, now()});
 }
 
-void raft_driver::remove(const origin& from, node_id id) {
-  if (!core_.configuration().contains(id)) {
-    answer(from, make_error(errc::not_found, "node " + to_string(id) + " is not a member",
-                            "see `cluster status`"));
+std::optional<error> raft_driver::why_not_remove(node_id id) const {
+  const auto& conf = core_.configuration();
+  if (!conf.contains(id))
+    return make_error(errc::not_found, "node " + to_string(id) + " is not a member",
+                      "see `cluster status`");
+  if (!conf.is_voter(id)) return std::nullopt;
+  if (conf.voters.size() == 1)
+    return make_error(errc::invalid_state, "the last voter cannot be removed");
+  const auto there =
+      std::ranges::count_if(conf.voters, [&](node_id v) { return v != id && is_there(v); });
+  const auto left = static_cast<std::ptrdiff_t>(conf.voters.size()) - 1;
+  if (there > left / 2) return std::nullopt;
+  return make_error(errc::invalid_state,
+                    "without node " + to_string(id) + " only " + std::to_string(there) + " of " +
+                        std::to_string(left) + " voters would be up: no majority",
+                    "bring the others back, or remove those that are gone first");
+}
+
+void raft_driver::remove(const admin_request& request, node_id id) {
+  if (const auto why = why_not_remove(id)) {
+    answer(request.from, *why);
     return;
   }
-  if (core_.configuration().voters.size() == 1 && core_.configuration().is_voter(id)) {
-    answer(from, make_error(errc::invalid_state, "the last voter cannot be removed"));
-    return;
-  }
-  if (core_.configuration().is_voter(id)) {
-    const auto& voters = core_.configuration().voters;
-    const auto there =
-        std::ranges::count_if(voters, [&](node_id v) { return v != id && is_there(v); });
-    const auto left = static_cast<std::ptrdiff_t>(voters.size()) - 1;
-    if (there <= left / 2) {
-      answer(from,
-             make_error(errc::invalid_state,
-                        "without node " + to_string(id) + " only " + std::to_string(there) +
-                            " of " + std::to_string(left) + " voters would be up: no majority",
-                        "bring the others back, or remove those that are gone first"));
-      return;
-    }
-  }
+  // A leader lets somebody who stays do it. If it did it itself it would hear of no leader any
+  // more, and the clients that are connected to it would wait for one until it ends.
+  if (id == core_.id() && !leaving_.frame && hand_over())
+    leaving_ = {request.from, request.frame, ticks_ + handover_ticks_};
+  else
+    remove_member(request.from, id);
+}
+
+// Whoever leads now takes this node out of the configuration; this node, if nobody wanted to lead.
+void raft_driver::leave() {
+  const auto [from, frame, until] = std::exchange(leaving_, {});
+  if (core_.is_leader())
+    remove_member(from, core_.id());
+  else
+    send(to_.router, reroute{from, frame, node_id{}});
+}
+
+void raft_driver::remove_member(const origin& from, node_id id) {
   // Its VMs may still run until its lease ends: from here on it gets no grant, and declare_down()
   // gives them free once the end is certain.
   raft::conf_change change;
@@ -317,8 +340,8 @@ void raft_driver::stop() {
 }
 
 // The voter that is furthest ahead takes over without waiting for an election timeout.
-void raft_driver::hand_over() {
-  if (!core_.is_leader() || transfer_.target) return;
+bool raft_driver::hand_over() {
+  if (!core_.is_leader() || transfer_.target) return false;
   node_id best;
   log_index match;
   for (const auto& p : core_.status().peers) {
@@ -328,8 +351,8 @@ void raft_driver::hand_over() {
       match = p.match;
     }
   }
-  if (best) (void)core_.transfer(best);
   schedule_flush();
+  return best && core_.transfer(best);
 }
 
 }  // namespace blixard::actors

@@ -69,13 +69,17 @@ struct raft_node : surroundings {
         to.raft, raft_frames{m.from, {frame::make({.kind = frame_kind::raft}, std::move(pieces))}});
     run();
   }
-  /// Of three, with the vote of node 2; everybody has the first entry of the term.
-  void lead_three() {
+  /// Of three, with the vote of node 2.
+  void become_leader_of_three() {
     tick(4);
     receive(message_from(2, raft::message_type::prevote_resp));
     sync();
     receive(message_from(2, raft::message_type::vote_resp));
     sync();
+  }
+  /// The same, and everybody has the first entry of the term.
+  void lead_three() {
+    become_leader_of_three();
     others_acknowledge(2);
     apply(2);
     ASSERT_TRUE(flags.is_leader());

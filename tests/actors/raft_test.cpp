@@ -76,14 +76,60 @@ TEST(raft_actor, a_leader_of_which_nothing_is_known_here_is_not_told_that_it_was
   EXPECT_LE(told, 1) << "before it was heard as a leader";
 }
 
-TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
-  raft_node n({node_id{1}, node_id{2}, node_id{3}});
-  n.lead_three();
+void ask_to_remove_itself(raft_node& n) {
   pb::AdminRequest remove;
   remove.set_remove(1);
   const auto frame = frame::make({.kind = frame_kind::admin}, to_slice(remove));
-  caf::anon_send(n.to.raft, admin_request{{}, frame});
+  caf::anon_send(n.to.raft, admin_request{{.where = origin::kind::connection}, frame});
   n.run();
+}
+
+TEST(raft_actor, a_leader_that_is_to_be_removed_hands_over_and_lets_the_next_one_do_it) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  n.others_answer_heartbeat();
+  const auto written = n.seen.persists.size();
+  ask_to_remove_itself(n);
+  const auto asked = [](const peer_frame& f) {
+    const auto m = raft::decode(f.frame->body());
+    return m && m->msg.type == raft::message_type::timeout_now;
+  };
+  EXPECT_EQ(std::ranges::count_if(n.seen.peer_frames, asked), 1);
+  EXPECT_EQ(n.seen.persists.size(), written) << "it proposes nothing meanwhile";
+  EXPECT_TRUE(n.seen.reroutes.empty());
+  n.receive(message_from(2, raft::message_type::heartbeat, term{3}));
+  EXPECT_FALSE(n.flags.is_leader());
+  ASSERT_EQ(n.seen.reroutes.size(), 1U) << "its clients have a leader to be passed on to";
+  EXPECT_EQ(n.seen.reroutes[0].frame->header().kind, frame_kind::admin);
+  n.tick(2);
+  EXPECT_EQ(n.seen.reroutes.size(), 1U);
+}
+
+TEST(raft_actor, a_new_leader_changes_members_once_it_has_committed_something) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.become_leader_of_three();
+  pb::AdminRequest remove;
+  remove.set_remove(3);
+  const auto frame = frame::make({.kind = frame_kind::admin}, to_slice(remove));
+  caf::anon_send(n.to.raft, admin_request{{.where = origin::kind::connection}, frame});
+  n.run();
+  n.tick(1);
+  EXPECT_EQ(n.seen.persists.back().entries.back().index, log_index{2}) << "only its empty entry";
+  EXPECT_TRUE(n.seen.answers.empty());
+  n.others_acknowledge(2);
+  n.apply(2);
+  n.tick(1);
+  EXPECT_EQ(n.seen.persists.back().entries.back().kind, entry_kind::conf);
+}
+
+TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
+  raft_node n({node_id{1}, node_id{2}, node_id{3}});
+  n.lead_three();
+  ask_to_remove_itself(n);
+  for (int i = 0; i < 7; ++i) {  // nobody takes over
+    n.tick(1);
+    n.others_answer_heartbeat();
+  }
   n.others_acknowledge(3);
   n.apply(3);
   EXPECT_EQ(n.exit_code, 0) << "nobody else knows that it is committed: they could not elect";
