@@ -1,7 +1,5 @@
 #include "runtime/net/traffic.hpp"
 
-#include "runtime/net/transport.hpp"
-
 namespace blixard::net {
 
 std::string_view to_string(close_reason r) noexcept {
@@ -36,29 +34,6 @@ std::string_view to_string(close_reason r) noexcept {
       return "connect_failed";
   }
   return "unknown";
-}
-
-std::string_view to_string(peer_quality q) noexcept {
-  switch (q) {
-    case peer_quality::disconnected:
-      return "disconnected";
-    case peer_quality::poor:
-      return "poor";
-    case peer_quality::fair:
-      return "fair";
-    case peer_quality::good:
-      return "good";
-    case peer_quality::excellent:
-      return "excellent";
-  }
-  return "unknown";
-}
-
-peer_quality quality_of(std::uint32_t rtt_us) noexcept {
-  if (rtt_us < 1'000) return peer_quality::excellent;
-  if (rtt_us < 10'000) return peer_quality::good;
-  if (rtt_us < 50'000) return peer_quality::fair;
-  return peer_quality::poor;
 }
 
 }  // namespace blixard::net

@@ -325,7 +325,6 @@ peer_status transport::impl::status_of(node_id id, const peer& p) const {
   if (!out.connected) return out;
   const auto us = p.main.via->rtt_ns() / 1'000;
   out.rtt_us = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(us, 1, UINT32_MAX));
-  out.quality = quality_of(out.rtt_us);
   return out;
 }
 

@@ -102,18 +102,11 @@ struct transport_config {
   std::uint32_t bulk_idle_ms = 30'000;
 };
 
-/// DOMAIN "Caches", peer connection. By smoothed round trip: excellent < 1 ms, good < 10 ms,
-/// fair < 50 ms, poor above.
-enum class peer_quality : std::uint8_t { disconnected, poor, fair, good, excellent };
-[[nodiscard]] std::string_view to_string(peer_quality q) noexcept;
-[[nodiscard]] peer_quality quality_of(std::uint32_t rtt_us) noexcept;
-
 struct peer_status {
   node_id node;
   address where;  // dialled there (the override where there is one)
   bool connected = false;
-  std::uint32_t rtt_us = 0;  // smoothed; 0: not measured yet
-  peer_quality quality = peer_quality::disconnected;
+  std::uint32_t rtt_us = 0;        // smoothed; 0: not measured yet
   std::uint64_t queued_bytes = 0;  // both channels
 };
 

@@ -188,15 +188,7 @@ TEST(transport, pings_measure_the_round_trip_and_stay_out_of_the_handlers_sight)
   ASSERT_TRUE(s);
   EXPECT_TRUE(s->connected);
   EXPECT_GT(s->rtt_us, 0u);
-  EXPECT_NE(s->quality, peer_quality::disconnected);
   EXPECT_EQ(t.a.seen.calls + t.b.seen.calls, 0);
-}
-
-TEST(transport, quality_follows_the_round_trip) {
-  EXPECT_EQ(quality_of(999), peer_quality::excellent);
-  EXPECT_EQ(quality_of(1'000), peer_quality::good);
-  EXPECT_EQ(quality_of(10'000), peer_quality::fair);
-  EXPECT_EQ(quality_of(50'000), peer_quality::poor);
 }
 
 TEST(transport, a_cluster_id_learnt_later_is_told_from_then_on) {
