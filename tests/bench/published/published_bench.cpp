@@ -1,13 +1,15 @@
 // Reading the node's status: the published page against a struct behind a shared_mutex.
 //
 // One or two readers; with one more thread that writes a million times a second (writes_per_s says
-// how often it did) in the *_while_written runs. items_per_second is reads of all readers together;
-// allocs, locks and lock_waits are per read. The ordinary way lives here only.
+// how often it did) in the *_while_written runs; that one has a core for itself, because a writer
+// that waits for a core disturbs nobody and makes up for it later. items_per_second is reads of all
+// readers together; allocs, locks and lock_waits are per read. The ordinary way lives here only.
 //
 // never_torn reads and checks every word. A billion checks, with a control that shows that the
 // check finds a torn read where there is no sequence number:
 //   published_bench --benchmark_filter=torn --benchmark_min_time=20
 #include <benchmark/benchmark.h>
+#include <sched.h>
 
 #include <array>
 #include <atomic>
@@ -65,6 +67,30 @@ published_raft raft_of(std::uint64_t n) {
           .leader_contact_ns = n};
 }
 
+/// Where readers and the writer run, for as long as it lives: the writer on the last core that the
+/// process may use, the readers on the others. With a single core there is nothing to choose.
+class placed {
+ public:
+  enum class who : std::uint8_t { reader, writer };
+
+  explicit placed(who w) {
+    ::sched_getaffinity(0, sizeof before_, &before_);
+    if (CPU_COUNT(&before_) < 2) return;
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &before_)) --last;
+    cpu_set_t mine = before_;
+    if (w == who::writer) CPU_ZERO(&mine);
+    w == who::writer ? CPU_SET(last, &mine) : CPU_CLR(last, &mine);
+    ::sched_setaffinity(0, sizeof mine, &mine);
+  }
+  placed(const placed&) = delete;
+  placed& operator=(const placed&) = delete;
+  ~placed() { ::sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_{};
+};
+
 /// Writes every microsecond until it goes out of scope.
 template <class T>
 class writer {
@@ -82,6 +108,7 @@ class writer {
  private:
   using clock = std::chrono::steady_clock;
   void run(T& target) {
+    const placed place(placed::who::writer);
     std::uint64_t n = 0;
     auto next = clock::now();
     while (!stop_.load(std::memory_order_relaxed)) {
@@ -102,9 +129,9 @@ class writer {
 template <class T>
 class written {
  public:
-  written(benchmark::State& state, T& target) : state_(state) {
-    if (state.thread_index() == 0) writer_ = std::make_unique<writer<T>>(target);
-  }
+  written(benchmark::State& state, T& target)
+      : state_(state),
+        writer_(state.thread_index() == 0 ? std::make_unique<writer<T>>(target) : nullptr) {}
   ~written() {
     state_.SetItemsProcessed(state_.iterations());
     if (writer_) state_.counters["writes_per_s"] = writer_->writes_per_s();
@@ -112,7 +139,8 @@ class written {
 
  private:
   benchmark::State& state_;
-  std::unique_ptr<writer<T>> writer_;
+  std::unique_ptr<writer<T>> writer_;  // before place_: it may use all cores
+  placed place_{placed::who::reader};
 };
 
 template <class T>
