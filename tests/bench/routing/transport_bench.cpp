@@ -272,6 +272,56 @@ BENCHMARK(pipelined_ordinary)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
+// ---------------------------------------------------------------- gathering
+
+// 64 frames in one system call, and read again: small bodies copied side by side as write_batch
+// does up to copy_max_bytes, or header and body of each referenced, whatever their size.
+constexpr int gathered = 64;
+
+template <class Gather>
+void send_gathered(benchmark::State& state, Gather&& gather) {
+  const auto body = static_cast<std::size_t>(state.range(0));
+  blocking_pair p;
+  std::vector<frame_ptr> frames;
+  for (int i = 0; i < gathered; ++i) frames.push_back(make_frame(body, priority::high));
+  std::vector<std::byte> sink(gathered * (body + frame_header_bytes));
+  for (auto _ : state) {
+    const std::span<const iovec> regions = gather(frames);
+    msghdr m{};
+    m.msg_iov = const_cast<iovec*>(regions.data());
+    m.msg_iovlen = regions.size();
+    if (::sendmsg(p.near.get(), &m, MSG_NOSIGNAL) != static_cast<ssize_t>(sink.size()) ||
+        !read_exactly(p.far.get(), sink.data(), sink.size()))
+      return state.SkipWithError("not sent");
+  }
+}
+
+void gather_hot(benchmark::State& state) {
+  write_batch batch;
+  send_gathered(state, [&](const std::vector<frame_ptr>& frames) {
+    batch.clear();
+    for (const auto& f : frames) (void)batch.add(*f, 0);
+    return batch.regions();
+  });
+}
+BENCHMARK(gather_hot)->ArgName("bytes")->Arg(128)->Arg(256)->Arg(512);
+
+void gather_referenced(benchmark::State& state) {
+  std::vector<encoded_header> heads(gathered);
+  std::vector<iovec> regions;
+  send_gathered(state, [&](const std::vector<frame_ptr>& frames) -> std::span<const iovec> {
+    regions.clear();
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      heads[i] = encode(frames[i]->header());
+      regions.push_back({heads[i].data(), heads[i].size()});
+      const auto body = frames[i]->body();
+      regions.push_back({const_cast<std::byte*>(body.data()), body.size()});
+    }
+    return regions;
+  });
+}
+BENCHMARK(gather_referenced)->ArgName("bytes")->Arg(128)->Arg(256)->Arg(512);
+
 // ---------------------------------------------------------------- forwarding
 
 // A follower's part of a client's put of 256 B, from the received frame to the bytes of the next

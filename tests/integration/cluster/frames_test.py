@@ -59,6 +59,23 @@ class HotPaths(Case):
             self.assertLess(c["blixard_raft_command_encodes_total"], PUTS / 20, node.number)
             self.assertGreaterEqual(c["blixard_state_applied_entries_total"], PUTS, node.number)
 
+    def test_payloads_are_copied_between_socket_and_disk_only_where_little_arrived(self):
+        cluster = self.cluster(3)
+        cluster.wait_voters()
+        nodes = [cluster.leader(), *cluster.followers()]
+        for size in (256, 8 * 1024):
+            rose = self.change(nodes, lambda: self.put(nodes[0], PUTS, size))
+            self.assertEqual(cluster.leader(), nodes[0])
+            for node, c in zip(nodes, rose):
+                copies = c["blixard_raft_payload_copies_total"]
+                self.assertGreaterEqual(c["blixard_wal_records_total"], PUTS, node.number)
+                if size == 256:  # one at a time: a chunk would be kept for each
+                    self.assertGreaterEqual(copies, PUTS, node.number)
+                else:  # what rises is what nodes propose of their own
+                    self.assertLess(copies, PUTS / 20, node.number)
+                moved = c["blixard_net_copied_in_bytes_total"]
+                self.assertLess(moved, c["blixard_router_received_bytes_total"] / 20, node.number)
+
     def test_a_large_command_that_shrinks_is_sent_compressed_to_the_leader(self):
         cluster = self.cluster(3)
         cluster.wait_voters()
