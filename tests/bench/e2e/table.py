@@ -21,17 +21,22 @@ COLUMNS = ("part", "figure", "unit", "ours", "ordinary", "etcd", "floor", "ratio
 # for a Google Benchmark; part is the program's name without _bench. The target is about ours alone (">= N", "<= N") or, with an "x",
 # about the ratio: how many times better than the ordinary way.
 NS, RATE_OF_BYTES, RATE_OF_ITEMS = "ns", "bytes_per_second", "items_per_second"
+LESS_IS_BETTER = (NS, "allocs", "allocs/entry", "locks", "torn")
 HOT_PATHS = [
     ("metrics", "counter event, 1 thread", "ns", NS, "counter_hot/.*threads:1", "counter_ordinary_lookup/.*threads:1", ">= 20 x"),
     ("metrics", "  by itself", "ns", NS, "counter_hot/.*threads:1", None, "<= 3"),
     ("metrics", "  2 threads on one counter", "ns", NS, "counter_hot/.*threads:2", "counter_ordinary_lookup/.*threads:2", "<= 5"),
     ("metrics", "  allocations", "", "allocs", "counter_hot/.*threads:1", "counter_ordinary_lookup/.*threads:1", "<= 0"),
+    ("metrics", "  locks", "", "locks", "counter_hot/.*threads:1", "counter_ordinary_lookup/.*threads:1", "<= 0.001"),
     ("metrics", "scrape of 5,000 series", "ns", NS, "scrape_5000_series", None, "<= 10e6"),
     ("published", "flag read", "ns", NS, "flag<hot>/.*threads:1", "flag<ordinary>/.*threads:1", "<= 1"),
     ("published", "status read, writer at 1 MHz", "ns", NS, "status_while_written<hot>/.*threads:1",
      "status_while_written<ordinary>/.*threads:1", "<= 10"),
     ("published", "  2 readers and a writer", "ns", NS, "status_while_written<hot>/.*threads:2",
      "status_while_written<ordinary>/.*threads:2", ">= 10 x"),
+    ("published", "  locks", "", "locks", "status_while_written<hot>/.*threads:2", "status_while_written<ordinary>/.*threads:2",
+     "<= 0.001"),
+    ("published", "  torn reads seen", "", "torn", "never_torn/.*", "torn_control/.*", "<= 0"),
     ("transport", "frames of 128 B, pipelined", "/s", RATE_OF_ITEMS, "pipelined_hot/.*bytes:128.*", "pipelined_ordinary/.*bytes:128.*", ">= 1.4 x"),
     ("transport", "  allocations per frame sent", "", "allocations_per_frame_sent", "pipelined_hot/.*bytes:128.*", None, "<= 0.01"),
     ("transport", "  copied after the read, share", "", "moved_share", "pipelined_hot/.*bytes:128.*", None, "<= 0.01"),
@@ -48,8 +53,10 @@ HOT_PATHS = [
     ("wal", "write and sync, entries in a batch: 64", "/s", RATE_OF_ITEMS, "store_append/64/real_time", "store_append/1/real_time", ">= 10 x"),
     ("raft", "replicated and committed, batch of 256", "/s", "entries/s", "replicate_and_commit/256", "replicate_and_commit/1", ">= 10 x"),
     ("raft", "  allocations per entry", "", "allocs/entry", "replicate_and_commit/256", None, "<= 0.05"),
-    ("cache", "summary of 10,000 nodes, hit", "ns", NS, "summary_hit/.*", "summary_by_adding_up/.*", "<= 200"),
-    ("cache", "placement, repeated shape", "ns", NS, "plan_cached/.*", "plan_full_scan/.*", ">= 50 x"),
+    ("cache", "summary of 1,000,000 VMs, hit", "ns", NS, "summary_hit/1000000", "summary_by_adding_up/1000000", "<= 200"),
+    ("cache", "placement, repeated shape", "ns", NS, "plan_cached/1000", "plan_full_scan/1000", ">= 50 x"),
+    ("cache", "1,000 who ask at once", "ns", NS, "thousand_misses_hot", "thousand_misses_ordinary", None),
+    ("cache", "  plans made", "", "planned", "thousand_misses_hot", None, "<= 1"),
     ("state", "put applied, 100,000 keys", "ns", NS, "apply_put/100000", "ordinary_put/100000", None),
 ]
 TO_NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
@@ -98,7 +105,7 @@ def hot_path_rows(folder):
         theirs = value_of(results, ordinary, field) if ordinary else None
         ratio = None
         if ours and theirs:
-            ratio = ours / theirs if field not in (NS, "allocs", "allocs/entry") else theirs / ours
+            ratio = ours / theirs if field not in LESS_IS_BETTER else theirs / ours
         if target and (ours is None or (target.endswith("x") and ratio is None)):
             yield {"part": part, "figure": figure, "unit": unit, "target": target, "met": False, "missing": True}
             continue
