@@ -80,10 +80,13 @@ def is_met(value, target):
 # ---------------------------------------------------------------- the hot paths
 
 def load_benchmarks(folder):
-    """Part -> list of results, errors left out."""
+    """Part -> list of results, errors left out. A program that was stopped has left half a file: nothing."""
     found = {}
     for path in sorted(folder.glob("*_bench.json")):
-        results = json.loads(path.read_text() or "{}").get("benchmarks", [])
+        try:
+            results = json.loads(path.read_text()).get("benchmarks", [])
+        except json.JSONDecodeError:
+            results = []
         found[path.stem.removesuffix("_bench")] = [r for r in results if not r.get("error_occurred")]
     return found
 
