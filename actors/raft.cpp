@@ -393,6 +393,7 @@ void raft_driver::hand_out(raft::output& out) {
     metrics_.voters.set(out.conf->voters.size());
     metrics_.witnesses.set(std::ranges::count_if(
         out.conf->voters, [&](node_id id) { return out.conf->is_witness(id); }));
+    metrics_.outgoing.set(out.conf->outgoing.size());
     metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
     publish_view();
   }

@@ -238,18 +238,20 @@ void raft_driver::promote_learners() {
   const auto commit = core_.commit().value();
   const auto enough = std::min(commit - std::min(commit, promote_lag_entries),
                                std::exchange(committed_before_, commit));
+  // One change at a time.
+  if (last_conf_proposed_ > applied_ || core_.configuration().joint()) return;
+  raft::conf_change change;  // of several at once: through a joint configuration
   for (const auto& p : core_.status().peers) {
     if (!p.learner || !p.recent_active || p.state != raft::progress_state::replicate) continue;
     if (p.recovering || p.match.value() < enough) continue;
-    if (last_conf_proposed_ > applied_) return;  // one change at a time
-    raft::conf_change change;
     change.changes.push_back({raft::conf_op::voter, p.id});
-    if (const auto index = core_.propose_conf(change)) {
-      last_conf_proposed_ = *index;
-      spdlog::info("node {} has caught up: it becomes a voter", p.id.value());
-    }
-    return;
   }
+  if (change.changes.empty()) return;
+  const auto index = core_.propose_conf(change);
+  if (!index) return;
+  last_conf_proposed_ = *index;
+  for (const auto& c : change.changes)
+    spdlog::info("node {} has caught up: it becomes a voter", c.node.value());
 }
 
 // ---------------------------------------------------------------- leases

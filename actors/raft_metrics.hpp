@@ -24,6 +24,7 @@ struct raft_metrics {
         voters(r.gauge<metric::raft_members>(metrics::member_kind::voter)),
         learners(r.gauge<metric::raft_members>(metrics::member_kind::learner)),
         witnesses(r.gauge<metric::raft_members>(metrics::member_kind::witness)),
+        outgoing(r.gauge<metric::raft_members>(metrics::member_kind::outgoing)),
         recovering(r.gauge<metric::raft_recovering>()),
         rank(r.gauge<metric::raft_election_rank>()),
         leader_changes(r.counter<metric::raft_leader_changes>()),
@@ -57,7 +58,7 @@ struct raft_metrics {
   }
 
   metrics::gauge term, is_leader, has_leader, leader, commit, applied, last, pending, voters,
-      learners, witnesses, recovering, rank;
+      learners, witnesses, outgoing, recovering, rank;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
       reads, lease_reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent,
       snapshots_installed, persist_waits, payload_copies, command_encodes, invalid;

@@ -46,7 +46,7 @@ enum class vm_operation : std::uint8_t { start, stop, pause, resume, restart, re
 enum class buffer_class : std::uint8_t { small, medium, large };
 enum class read_kind : std::uint8_t { read_index, lease, stale };
 enum class snapshot_event : std::uint8_t { taken, sent, installed };
-enum class member_kind : std::uint8_t { voter, learner, witness };
+enum class member_kind : std::uint8_t { voter, learner, witness, outgoing };
 
 /// Peers with a series of their own at one time; more share one that is not exposed.
 inline constexpr std::size_t peers_max = 64;
@@ -72,7 +72,7 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"buffer", {"small", "medium", "large"}, 3},
     {"kind", {"read_index", "lease", "stale"}, 3},
     {"event", {"taken", "sent", "installed"}, 3},
-    {"kind", {"voter", "learner", "witness"}, 3},
+    {"kind", {"voter", "learner", "witness", "outgoing"}, 4},
     {"reason",
      {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
       "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
@@ -109,7 +109,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \
   X(raft_snapshot_bytes, "blixard_raft_snapshot_sent_bytes_total", counter, none, "Bytes of snapshots sent to peers, repetitions included.") \
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
-  X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration; a witness is a voter, too.") \
+  X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration; a witness is a voter, too. Outgoing: voters of the half that a joint one leaves.") \
   X(raft_recovering, "blixard_raft_recovering", gauge, none, "1 while this node's damaged log is being repaired by its peers: it does not vote or count, else 0.") \
   X(raft_repairs, "blixard_raft_repairs_total", counter, none, "Repairs of this node's damaged log that were completed.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \

@@ -20,7 +20,7 @@ struct raft_node : surroundings {
   std::uint64_t ticked = 0;
 
   explicit raft_node(std::vector<node_id> voters, std::uint64_t repair = 0,
-                     std::uint64_t tick_ns = 0) {
+                     std::uint64_t tick_ns = 0, std::vector<node_id> learners = {}) {
     to.router = system.spawn<router_stub>(seen);
     to.wal = system.spawn<wal_stub>(seen);
     to.state = system.spawn<state_stub>(seen);
@@ -34,7 +34,9 @@ struct raft_node : surroundings {
     raft::disk_state disk;
     disk.hard = {.term = term{1}, .vote = {}, .commit = log_index{1}};
     disk.snapshot = std::make_shared<const snapshot>(
-        snapshot{.index = log_index{1}, .term = term{1}, .conf = {.voters = std::move(voters)}});
+        snapshot{.index = log_index{1},
+                 .term = term{1},
+                 .conf = {.voters = std::move(voters), .learners = std::move(learners)}});
     to.raft = system.spawn<raft_driver>(
         static_cast<host*>(nullptr), to, facts, static_cast<net::loop*>(nullptr),
         raft_options{.tick_ns = tick_ns,

@@ -246,6 +246,51 @@ TEST(raft_actor, more_proposals_than_the_bound_are_overloaded_with_a_time) {
   EXPECT_GT(a.retry_after_ms(), 0u);
 }
 
+// Of one voter and learners that have caught up at the same look: never two voters, of which none
+// may fail, and never four.
+TEST(raft_actor, learners_that_have_caught_up_become_voters_together) {
+  raft_node n({node_id{1}}, 0, 0, {node_id{2}, node_id{3}});
+  n.lead();
+  n.apply(2);
+  const auto proposed = [&] {
+    std::vector<raft::conf_change> out;
+    for (const auto& p : n.seen.persists)
+      for (const auto& e : p.entries)
+        if (e.kind == entry_kind::conf) out.push_back(*raft::decode_conf_change(e.data));
+    return out;
+  };
+  const auto members = [&](const std::string& kind, int count) {
+    const auto shown = n.facts.registry->text("blixard_raft_members");
+    return shown.find("blixard_raft_members{kind=\"" + kind + "\"} " + std::to_string(count) +
+                      "\n") != std::string::npos;
+  };
+  const auto pass_time = [&](std::uint64_t acknowledged) {
+    for (int i = 0; i < 30; ++i) {
+      n.others_acknowledge(acknowledged, term{3});
+      n.tick(1);
+    }
+  };
+  pass_time(2);
+  n.sync();
+  ASSERT_EQ(proposed().size(), 1u);
+  EXPECT_EQ(proposed()[0].changes,
+            (std::vector<raft::conf_change::single>{{raft::conf_op::voter, node_id{2}},
+                                                    {raft::conf_op::voter, node_id{3}}}));
+  // Applied: joint, where the old half still decides too, and left at once.
+  n.apply(3);
+  EXPECT_TRUE(members("outgoing", 1));
+  EXPECT_TRUE(members("voter", 3));
+  ASSERT_EQ(proposed().size(), 2u);
+  EXPECT_TRUE(proposed()[1].changes.empty());
+  pass_time(3);
+  EXPECT_EQ(proposed().size(), 2u);  // nothing else is changed meanwhile
+  n.sync();
+  n.others_acknowledge(4, term{3});
+  n.apply(4);
+  EXPECT_TRUE(members("outgoing", 0));
+  EXPECT_TRUE(members("voter", 3));
+}
+
 TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) {
   raft_node n({node_id{1}});
   n.lead();
