@@ -60,6 +60,7 @@ class Watch(unittest.TestCase):
     def test_vms_that_live_once_are_counted_and_no_complaint(self):
         first, second = self.vm(1, 7, "a"), self.vm(2, 8, "b")
         self.assertEqual(self.watch.alive(), {7: [(1, first.pid)], 8: [(2, second.pid)]})
+        eventually("both are seen", lambda: len(self.watch.seen) == 2)
         second.kill()
         second.wait()
         self.vm(1, 8, "b")  # elsewhere, after its end
