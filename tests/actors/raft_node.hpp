@@ -71,12 +71,12 @@ struct raft_node : surroundings {
         to.raft, raft_frames{m.from, {frame::make({.kind = frame_kind::raft}, std::move(pieces))}});
     run();
   }
-  /// Of three, with the vote of node 2.
-  void become_leader_of_three() {
+  /// Of three, with the vote of one of the others.
+  void become_leader_of_three(std::uint64_t voter = 2) {
     tick(4);
-    receive(message_from(2, raft::message_type::prevote_resp));
+    receive(message_from(voter, raft::message_type::prevote_resp));
     sync();
-    receive(message_from(2, raft::message_type::vote_resp));
+    receive(message_from(voter, raft::message_type::vote_resp));
     sync();
   }
   /// The same, and everybody has the first entry of the term.

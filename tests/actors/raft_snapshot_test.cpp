@@ -174,11 +174,7 @@ TEST(raft_actor, a_snapshot_goes_on_where_the_receiver_is_and_ends_with_its_last
 struct leader_without_2 : snapshot_leader {
   leader_without_2() : snapshot_leader(1'000'000'000) {}
   void lead() {
-    tick(4);
-    receive(message_from(3, raft::message_type::prevote_resp));
-    sync();
-    receive(message_from(3, raft::message_type::vote_resp));
-    sync();
+    become_leader_of_three(3);
     node_3_has(2);
     ASSERT_TRUE(flags.is_leader());
   }

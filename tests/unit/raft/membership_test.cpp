@@ -218,6 +218,20 @@ std::vector<message> messages_of(core& c) {
   return all;
 }
 
+/// A core that has a snapshot of `voters` at index 1 and the entries behind it up to `last`.
+core core_with(std::uint64_t id, std::vector<node_id> voters, std::vector<entry> entries,
+               std::uint64_t last, std::uint64_t commit) {
+  config k;
+  k.id = node_id{id};
+  disk_state disk;
+  disk.hard = {entries.back().term, {}, log_index{commit}};
+  disk.snapshot = std::make_shared<const snapshot>(
+      snapshot{log_index{1}, term{1}, {.voters = std::move(voters)}, text("state")});
+  disk.entries = std::move(entries);
+  disk.entries.resize(last - 1);
+  return core{k, disk, log_index{commit}};
+}
+
 TEST(membership,
      a_voter_that_missed_the_end_of_a_joint_configuration_learns_it_from_a_granted_vote) {
   // 4 has the entry that leaves {1,2,4,5} for {1,2,4,6}, and one more, but does not know that the
@@ -227,17 +241,11 @@ TEST(membership,
                     conf_transition::automatic,
                     {}};
   const auto start = [&](std::uint64_t id, std::uint64_t last, std::uint64_t commit) {
-    config k;
-    k.id = node_id{id};
-    disk_state disk;
-    disk.hard = {term{2}, {}, log_index{commit}};
-    disk.snapshot = std::make_shared<const snapshot>(
-        snapshot{log_index{1}, term{1}, {.voters = ids({1, 2, 4, 5})}, text("state")});
-    disk.entries = {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(enter)},
-                    {term{2}, log_index{3}, entry_kind::conf, encode_conf_change({})},
-                    {term{2}, log_index{4}, entry_kind::normal, text("longer")}};
-    disk.entries.resize(last - 1);
-    return core{k, disk, log_index{commit}};
+    return core_with(id, ids({1, 2, 4, 5}),
+                     {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(enter)},
+                      {term{2}, log_index{3}, entry_kind::conf, encode_conf_change({})},
+                      {term{2}, log_index{4}, entry_kind::normal, text("longer")}},
+                     last, commit);
   };
   core late = start(4, 4, 2);
   core knows = start(2, 3, 3);
@@ -258,16 +266,10 @@ TEST(membership, a_new_voter_that_missed_the_commit_of_its_change_learns_it_from
   // but 5 can be elected, and 5 does not campaign: it believes to be no voter.
   conf_change add{{{conf_op::voter, node_id{5}}}, conf_transition::automatic, {}};
   const auto start = [&](std::uint64_t id, std::uint64_t last, std::uint64_t commit) {
-    config k;
-    k.id = node_id{id};
-    disk_state disk;
-    disk.hard = {term{3}, {}, log_index{commit}};
-    disk.snapshot = std::make_shared<const snapshot>(
-        snapshot{log_index{1}, term{1}, {.voters = ids({1, 2, 3})}, text("state")});
-    disk.entries = {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(add)},
-                    {term{3}, log_index{3}, entry_kind::normal, text("longer")}};
-    disk.entries.resize(last - 1);
-    return core{k, disk, log_index{commit}};
+    return core_with(id, ids({1, 2, 3}),
+                     {{term{2}, log_index{2}, entry_kind::conf, encode_conf_change(add)},
+                      {term{3}, log_index{3}, entry_kind::normal, text("longer")}},
+                     last, commit);
   };
   core knows = start(3, 2, 2);
   core late = start(5, 3, 1);
