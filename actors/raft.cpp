@@ -297,7 +297,8 @@ void raft_driver::on_tick() {
   if (removed_ && !core_.is_leader() && ++removed_ticks_ > farewell_ticks_)
     options_.fatal(13, "this node was removed from the cluster");
   if (leaving_.frame && ticks_ >= leaving_.until_tick) leave();
-  for (const auto& request : std::exchange(early_admin_, {})) administer(request);
+  for (const auto& request : std::exchange(early_admin_, {}))
+    if (!request.from.is_late(now())) administer(request);
   pump_snapshots();
   shorten_log();
   if (++ticks_ % 10 == 0) {

@@ -122,6 +122,25 @@ TEST(raft_actor, a_new_leader_changes_members_once_it_has_committed_something) {
   EXPECT_EQ(n.seen.persists.back().entries.back().kind, entry_kind::conf);
 }
 
+TEST(raft_actor, a_change_that_waited_for_the_first_commit_until_it_was_late_is_not_made) {
+  constexpr std::uint64_t tick_ns = 1000;
+  raft_node n({node_id{1}, node_id{2}, node_id{3}}, 0, tick_ns);
+  n.become_leader_of_three();
+  pb::AdminRequest remove;
+  remove.set_remove(3);
+  const auto frame = frame::make({.kind = frame_kind::admin}, to_slice(remove));
+  caf::anon_send(n.to.raft, admin_request{{.where = origin::kind::connection,
+                                           .deadline_ns = (n.ticked + 1) * tick_ns},
+                                          frame});
+  n.run();
+  n.tick(2);
+  n.others_acknowledge(2);
+  n.apply(2);
+  n.tick(1);
+  ASSERT_TRUE(n.flags.is_leader());
+  EXPECT_EQ(n.seen.persists.back().entries.back().index, log_index{2}) << "only its empty entry";
+}
+
 TEST(raft_actor, a_removed_leader_leads_until_those_who_stay_know_and_then_goes) {
   raft_node n({node_id{1}, node_id{2}, node_id{3}});
   n.lead_three();
@@ -246,8 +265,7 @@ TEST(raft_actor, more_proposals_than_the_bound_are_overloaded_with_a_time) {
   EXPECT_GT(a.retry_after_ms(), 0u);
 }
 
-// Of one voter and learners that have caught up at the same look: never two voters, of which none
-// may fail, and never four.
+// Two learners of one voter: not two voters meanwhile, of whom none may fail.
 TEST(raft_actor, learners_that_have_caught_up_become_voters_together) {
   raft_node n({node_id{1}}, 0, 0, {node_id{2}, node_id{3}});
   n.lead();
