@@ -3,6 +3,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <string>
+
 #include "actors/links.hpp"
 #include "actors/post.hpp"
 #include "runtime/net/transport.hpp"
@@ -30,13 +32,21 @@ class bridge final : public net::transport_handler {
     if (c.chan == net::channel::main) post(to_.router, connection_closed{c.id, c.node});
   }
   void on_refused(node_id peer, const error& e) override {
-    spdlog::warn("node {} refused the connection: {}", peer.value(), e.message);
+    if (e.code == errc::unauthenticated)  // either of the two
+      spdlog::warn("no connection to node {}: {}{}", peer.value(), e.message, hint_of(e));
+    else
+      spdlog::warn("node {} refused the connection: {}", peer.value(), e.message);
+  }
+  void on_stranger(const net::address& from, const error& e, std::uint64_t untold) override {
+    spdlog::warn("refused {}: {}{}{}", from.to_string(), e.message, hint_of(e),
+                 untold == 0 ? "" : ", and " + std::to_string(untold) + " more like it");
   }
   void on_unreachable(node_id peer, const net::address& where) override {
     spdlog::info("node {} cannot be reached at {} yet", peer.value(), where.to_string());
   }
 
  private:
+  static std::string hint_of(const error& e) { return e.hint.empty() ? "" : ": " + e.hint; }
   /// Connections for bulk come and go with what there is to send.
   static spdlog::level::level_enum level_of(const net::connection_info& c) {
     return c.chan == net::channel::main ? spdlog::level::info : spdlog::level::debug;

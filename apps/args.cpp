@@ -1,5 +1,8 @@
 #include "apps/args.hpp"
 
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 #include <cstdio>
 #include <cstdlib>
 
@@ -20,6 +23,29 @@ tl::expected<std::vector<endpoint>, error> connect_addresses(
       return tl::unexpected(
           make_error(errc::invalid_argument, "\"" + text + "\": port 0 cannot be dialled"));
   return out;
+}
+
+void add_tls_flags(CLI::App& app, tls_flags& to) {
+  app.add_option("--tls-ca", to.ca);
+  app.add_option("--tls-cert", to.cert);
+  app.add_option("--tls-key", to.key);
+}
+
+tl::expected<std::shared_ptr<net::tls_credentials>, error> client_tls(const tls_flags& flags) {
+  const auto given = [](const std::optional<std::string>& flag, const char* variable) {
+    if (flag) return *flag;
+    const char* value = std::getenv(variable);
+    return std::string(value != nullptr ? value : "");
+  };
+  tls_files files{.ca = given(flags.ca, "BLIXARD_TLS_CA"),
+                  .cert = given(flags.cert, "BLIXARD_TLS_CERT"),
+                  .key = given(flags.key, "BLIXARD_TLS_KEY")};
+  if (!files.configured() && !flags.ca && !flags.cert && !flags.key) return nullptr;
+  if (const auto missing = files.missing(); !missing.empty())
+    return tl::unexpected(
+        make_error(errc::invalid_argument, "--" + missing + " is missing",
+                   "mutual TLS needs --tls-ca, --tls-cert and --tls-key together"));
+  return net::tls_credentials::load(std::move(files), std::nullopt);
 }
 
 int complain(int code, const std::string& message, const std::string& hint) {

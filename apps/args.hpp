@@ -1,6 +1,8 @@
-// What the client programs (ctl, repl, bench) share: --connect and how a usage error looks.
+// What the client programs (ctl, repl, bench) share: --connect, --tls-*, and how a usage error
+// looks.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
@@ -8,6 +10,11 @@
 
 #include "messages/errc.hpp"
 #include "runtime/base/endpoint.hpp"
+#include "runtime/net/tls_credentials.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace blixard::apps {
 
@@ -19,6 +26,26 @@ inline constexpr const char* default_connect = "127.0.0.1:7001";
 /// empty is an error: nobody who writes --connect "$NODES" means another cluster.
 [[nodiscard]] tl::expected<std::vector<endpoint>, error> connect_addresses(
     const std::optional<std::string>& flag);
+
+/// --tls-ca, --tls-cert and --tls-key.
+struct tls_flags {
+  std::optional<std::string> ca;
+  std::optional<std::string> cert;
+  std::optional<std::string> key;
+};
+
+inline constexpr const char* tls_usage =
+    "  --tls-ca F --tls-cert F --tls-key F\n"
+    "                             mutual TLS: the authority, a certificate, its key; all three or\n"
+    "                             none [BLIXARD_TLS_CA, BLIXARD_TLS_CERT, BLIXARD_TLS_KEY]\n";
+inline const strings tls_flag_names{"--tls-ca", "--tls-cert", "--tls-key"};
+
+void add_tls_flags(CLI::App& app, tls_flags& to);
+
+/// What the flags, else BLIXARD_TLS_*, name, loaded and checked; null where none is given. Errors:
+/// invalid_argument or unauthenticated (tls_credentials::load).
+[[nodiscard]] tl::expected<std::shared_ptr<net::tls_credentials>, error> client_tls(
+    const tls_flags& flags);
 
 /// Prints an error and its hint to stderr. @returns `code`.
 int complain(int code, const std::string& message, const std::string& hint = {});

@@ -41,6 +41,7 @@ constexpr const char* usage =
 
 struct bench_flags {
   std::optional<std::string> connect;
+  tls_flags tls;
   std::string clients = "64";
   std::string connections;
   std::string value_bytes = "256";
@@ -195,6 +196,8 @@ int parse_bench_flags(const strings& args, bench_flags& f) {
   app.set_help_flag();
   app.allow_extras();
   strings known{"--stale", "--help", "-o"};
+  known.insert(known.end(), tls_flag_names.begin(), tls_flag_names.end());
+  add_tls_flags(app, f.tls);
   const auto option = [&](const char* name, auto& to) {
     app.add_option(name, to);
     known.emplace_back(name);
@@ -235,10 +238,15 @@ int run_bench(const strings& args) {
   if (const int code = parse_bench_flags(rest, flags); code != 0) return code;
   if (flags.help) {
     std::fputs(usage, stdout);
+    std::fputs(tls_usage, stdout);
     return 0;
   }
-  const auto options = options_of(flags);
+  auto options = options_of(flags);
   if (!options) return complain(2, options.error(), "see blixard bench kv --help");
+  const auto tls = client_tls(flags.tls);
+  if (!tls)
+    return complain(repl::ctl_exit_code(tls.error().code), tls.error().message, tls.error().hint);
+  options->tls = *tls;
   const auto progress = progress_bar(options->duration_ms);
   const auto result = run_load(*options, progress);
   if (progress) std::fputs("\r\x1b[K", stderr);

@@ -35,7 +35,9 @@ constexpr const char* usage =
     "                             127.0.0.1:7001]\n"
     "  -o table|json              for people or for programs [table]\n"
     "  --timeout S                how long to wait for an answer, in seconds [10]\n"
-    "  --jsonl                    one command per input line, one JSON answer per output line\n"
+    "  --jsonl                    one command per input line, one JSON answer per output line\n";
+
+constexpr const char* exit_codes =
     "\n"
     "Exit codes: 0 ok, 1 failed and surely not applied, 2 usage, 3 not found, 4 not authorised,\n"
     "5 no leader or nothing reached, 6 conflict, 7 outcome unknown, 8 cannot be placed.\n"
@@ -43,18 +45,19 @@ constexpr const char* usage =
 
 struct ctl_flags {
   std::optional<std::string> connect;
+  tls_flags tls;
   std::string output = "table";
   std::string timeout;
   bool jsonl = false;
   bool help = false;
 };
 
-/// Takes --connect out of a command's words, where people often put it.
-void hoist_connect(strings& words, std::optional<std::string>& connect) {
+/// Takes a flag of ctl's own out of a command's words, where people often put it.
+void hoist(const std::string& flag, strings& words, std::optional<std::string>& to) {
   for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
-    const bool separate = words[i] == "--connect" && i + 1 < words.size();
-    if (!separate && !words[i].starts_with("--connect=")) continue;
-    connect = separate ? words[i + 1] : words[i].substr(std::strlen("--connect="));
+    const bool separate = words[i] == flag && i + 1 < words.size();
+    if (!separate && !words[i].starts_with(flag + "=")) continue;
+    to = separate ? words[i + 1] : words[i].substr(flag.size() + 1);
     const auto at = words.begin() + static_cast<std::ptrdiff_t>(i);
     words.erase(at, at + (separate ? 2 : 1));
     return;
@@ -141,6 +144,7 @@ int parse_flags(const strings& args, ctl_flags& flags, strings& words) {
   app.set_help_flag();
   app.prefix_command();
   app.add_option("--connect", flags.connect);
+  add_tls_flags(app, flags.tls);
   app.add_option("-o,--output", flags.output);
   app.add_option("--timeout", flags.timeout);
   app.add_flag("--jsonl", flags.jsonl);
@@ -152,10 +156,15 @@ int parse_flags(const strings& args, ctl_flags& flags, strings& words) {
   }
   words = app.remaining();
   if (!words.empty() && words[0].starts_with("-") && words[0] != "--")
-    return unknown_flag(words[0], {"--connect", "--timeout", "--jsonl", "--output", "--help", "-o"},
+    return unknown_flag(words[0],
+                        {"--connect", "--tls-ca", "--tls-cert", "--tls-key", "--timeout", "--jsonl",
+                         "--output", "--help", "-o"},
                         "blixard ctl --help");
   if (!words.empty() && words[0] == "--") words.erase(words.begin());
-  hoist_connect(words, flags.connect);
+  hoist("--connect", words, flags.connect);
+  hoist("--tls-ca", words, flags.tls.ca);
+  hoist("--tls-cert", words, flags.tls.cert);
+  hoist("--tls-key", words, flags.tls.key);
   if (flags.output != "table" && flags.output != "json")
     return complain(2, "-o: \"" + flags.output + "\" is neither table nor json");
   return 0;
@@ -183,6 +192,8 @@ int run_ctl(const strings& args) {
   if (const int code = parse_flags(args, flags, words); code != 0) return code;
   if (flags.help) {
     std::fputs(usage, stdout);
+    std::fputs(tls_usage, stdout);
+    std::fputs(exit_codes, stdout);
     std::fputs(repl::help_text({})->c_str(), stdout);
     return 0;
   }
@@ -199,8 +210,11 @@ int run_ctl(const strings& args) {
   }
   net::client_options options;
   options.addresses = *addresses;
+  const auto tls = client_tls(flags.tls);
+  if (tls) options.tls = *tls;
   if (flags.jsonl) {
     if (!words.empty()) return complain(2, "--jsonl takes its commands from standard input");
+    if (!tls) return show(repl::result_of(tls.error()), nullptr, false);
     net::client client(std::move(options));
     return run_lines(client,
                      static_cast<std::uint32_t>(std::min<std::uint64_t>(timeout_ms, UINT32_MAX)));
@@ -210,6 +224,7 @@ int run_ctl(const strings& args) {
   const bool json =
       (inv ? inv->value("-o").value_or(flags.output) : output_of(words, flags)) == "json";
   if (!inv) return show(repl::result_of(inv.error()), nullptr, json);
+  if (!tls) return show(repl::result_of(tls.error()), nullptr, json);
   net::client client(std::move(options));
   return run_one(client, std::move(*inv), json);
 }

@@ -96,6 +96,7 @@ class load {
   static net::client_options client_options(const load_options& o) {
     net::client_options out;
     out.addresses = o.addresses;
+    out.tls = o.tls;
     out.lanes = std::max<std::size_t>(1, o.connections);
     return out;
   }

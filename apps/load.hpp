@@ -11,16 +11,19 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "apps/histogram.hpp"
 #include "messages/errc.hpp"
 #include "runtime/base/endpoint.hpp"
+#include "runtime/net/tls_credentials.hpp"
 
 namespace blixard::apps {
 
 struct load_options {
   std::vector<endpoint> addresses;
+  std::shared_ptr<net::tls_credentials> tls;  // null: without TLS
   std::size_t clients = 64;
   std::size_t connections = 8;  // shared by the clients
   std::size_t value_bytes = 256;

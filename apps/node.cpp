@@ -145,6 +145,7 @@ class node {
   int run();
 
  private:
+  start_result<void> load_certificates();
   start_result<void> open();
   start_result<void> join_if_needed();
   start_result<void> start_vms();
@@ -161,6 +162,7 @@ class node {
 
   const node_config& config_;
   stop_signals& signals_;
+  tls_ptr tls_;  // null: without TLS
   node_disk disk_;
   std::string advertise_;
   net::address bound_;
@@ -192,6 +194,22 @@ class node {
   std::thread wal_thread_;
 };
 
+start_result<void> node::load_certificates() {
+  if (!config_.tls.configured()) return {};
+  auto loaded =
+      net::tls_credentials::load(config_.tls, config_.id, [](bool ok, const std::string& line) {
+        spdlog::log(ok ? spdlog::level::info : spdlog::level::err, "{}", line);
+      });
+  if (!loaded) {
+    const auto& e = loaded.error();
+    return tl::unexpected(start_error{static_cast<int>(exit_code::tls),
+                                      e.hint.empty() ? e.message : e.message + ": " + e.hint});
+  }
+  tls_ = std::move(*loaded);
+  spdlog::info("mutual TLS as {}", net::to_string(tls_->identity()));
+  return {};
+}
+
 start_result<void> node::open() {
   auto disk = open_disk(config_);
   if (!disk) return tl::unexpected(disk.error());
@@ -209,7 +227,8 @@ start_result<void> node::open() {
                             .version = version,
                             .seed = seed_of(config_),
                             .frame_max_bytes = config_.max_frame_bytes,
-                            .send_total_max_bytes = config_.memory_cap_bytes});
+                            .send_total_max_bytes = config_.memory_cap_bytes,
+                            .tls = tls_});
   auto bound = io_->listen();
   if (!bound)
     return tl::unexpected(start_error{static_cast<int>(exit_code::bind), bound.error().message});
@@ -230,7 +249,7 @@ start_result<void> node::open() {
 start_result<void> node::join_if_needed() {
   auto peers = load_peers(config_.data_dir);
   if (disk_.cluster.value() == 0) {
-    auto ticket = ask_to_join(config_, advertise_);
+    auto ticket = ask_to_join(config_, tls_, advertise_);
     if (!ticket) return tl::unexpected(ticket.error());
     if (ticket->was_member) {
       if (auto started = start_over(disk_, ticket->term); !started)
@@ -243,7 +262,7 @@ start_result<void> node::join_if_needed() {
     save_peers(config_.data_dir, peers);
     spdlog::info("admitted to cluster {:016x}", disk_.cluster.value());
   } else if (!config_.join.empty()) {
-    if (auto ok = check_join(config_, disk_.cluster); !ok) return ok;
+    if (auto ok = check_join(config_, tls_, disk_.cluster); !ok) return ok;
   }
   io_->set_cluster(disk_.cluster);
   for (const auto& p : peers)
@@ -397,7 +416,7 @@ void node::spawn() {
   links_.cache = sys.spawn<actors::cache>(links_, facts_);
   links_.planner = sys.spawn<actors::planner>(links_);
   auto self = describe();  // with what the lease page says
-  succession_ = std::make_unique<succession_watch>(facts_, self->disk(), [](const auto& why) {
+  succession_ = std::make_unique<succession_watch>(facts_, self->disk(), tls_, [](const auto& why) {
     fatal(static_cast<int>(exit_code::removed), why);
   });
   links_.vm = sys.spawn<actors::vm_manager>(links_, facts_, *supervisor_, std::move(*lease_));
@@ -511,7 +530,8 @@ int node::run() {
   }
   // Trying the accelerator takes a while: meanwhile the disk is read and the cluster joined.
   auto qemu = std::async(std::launch::async, [] { (void)vm::detect_qemu(); });
-  for (auto step : {&node::open, &node::join_if_needed, &node::start_metrics, &node::start_vms}) {
+  for (auto step : {&node::load_certificates, &node::open, &node::join_if_needed,
+                    &node::start_metrics, &node::start_vms}) {
     if (auto done = (this->*step)(); !done) {
       qemu.wait();
       spdlog::error("{}", done.error().message);

@@ -123,9 +123,15 @@ struct attempt {
   errc code = errc::ok;
 };
 
-attempt ask(const node_config& config, frame_kind kind, const slice& body,
+/// Whom to ask, and as whom.
+struct members {
+  const std::vector<endpoint>& addresses;
+  const tls_ptr& tls;
+};
+
+attempt ask(const members& whom, frame_kind kind, const slice& body,
             std::uint32_t timeout_ms = 5000) {
-  net::client client{{.addresses = config.join}};
+  net::client client{{.addresses = whom.addresses, .tls = whom.tls}};
   attempt out;
   bool done = false;
   client.submit({.kind = kind, .body = body, .timeout_ms = timeout_ms},
@@ -134,6 +140,10 @@ attempt ask(const node_config& config, frame_kind kind, const slice& body,
                   pb::Answer a;
                   if (!reply) {
                     out.why = reply.error().message;
+                    if (reply.error().code == errc::unauthenticated) {
+                      out.code = errc::unauthenticated;
+                      if (!reply.error().hint.empty()) out.why += ": " + reply.error().hint;
+                    }
                   } else if (!a.ParseFromArray(reply->data(), static_cast<int>(reply->size()))) {
                     out.why = "an answer that is not one";
                   } else if (a.error() != 0) {
@@ -154,16 +164,16 @@ bool lists_as_member(const pb::ClusterStatus& status, node_id id) {
 }
 
 // Whether this id is a member's, or ever was one's; nothing: nobody could say so, see `last`.
-std::optional<bool> ask_whether_known(const node_config& config, attempt& last) {
+std::optional<bool> ask_whether_known(const members& whom, node_id self, attempt& last) {
   pb::Query status;
   status.mutable_cluster_status();
-  last = ask(config, frame_kind::query, actors::to_slice(status));
+  last = ask(whom, frame_kind::query, actors::to_slice(status));
   if (!last.answer) return std::nullopt;
-  if (lists_as_member(last.answer->status(), config.id)) return true;
+  if (lists_as_member(last.answer->status(), self)) return true;
   // Who left stays in the inventory.
   pb::Query node;
-  node.mutable_node_show()->set_id(config.id.value());
-  last = ask(config, frame_kind::query, actors::to_slice(node));
+  node.mutable_node_show()->set_id(self.value());
+  last = ask(whom, frame_kind::query, actors::to_slice(node));
   if (last.code == errc::not_found) return false;
   return last.answer ? std::optional{true} : std::nullopt;
 }
@@ -264,11 +274,11 @@ start_result<void> start_over(node_disk& disk, blixard::term known) {
   return {};
 }
 
-start_result<void> check_join(const node_config& config, cluster_id ours) {
+start_result<void> check_join(const node_config& config, const tls_ptr& tls, cluster_id ours) {
   pb::Query who;
   who.set_stale(true);
   who.mutable_cluster_status();
-  const auto got = ask(config, frame_kind::local, actors::to_slice(who), 1000);
+  const auto got = ask({config.join, tls}, frame_kind::local, actors::to_slice(who), 1000);
   const auto theirs = got.answer ? got.answer->status().cluster_id() : 0;
   if (theirs == 0 || cluster_id{theirs} == ours) return {};
   return fail(exit_code::foreign_data,
@@ -277,8 +287,9 @@ start_result<void> check_join(const node_config& config, cluster_id ours) {
                           config.data_dir, ours.value(), theirs));
 }
 
-start_result<admission_ticket> ask_to_join(const node_config& config,
+start_result<admission_ticket> ask_to_join(const node_config& config, const tls_ptr& tls,
                                            const std::string& advertise) {
+  const members whom{config.join, tls};
   pb::AdminRequest request;
   request.mutable_join()->set_node(config.id.value());
   request.mutable_join()->set_address(advertise);
@@ -292,14 +303,16 @@ start_result<admission_ticket> ask_to_join(const node_config& config,
   while (std::chrono::steady_clock::now() < until) {
     attempt got;
     if (was_member) {
-      got = ask(config, frame_kind::admin, actors::to_slice(request));
+      got = ask(whom, frame_kind::admin, actors::to_slice(request));
       if (got.answer) return ticket_from(*got.answer, *was_member);
     } else {
-      was_member = ask_whether_known(config, got);
+      was_member = ask_whether_known(whom, config.id, got);
       if (was_member) continue;
     }
     if (got.why != why) spdlog::info("not admitted yet: {}", got.why);
     why = std::move(got.why);
+    if (got.code == errc::unauthenticated)
+      return fail(exit_code::tls, "the cluster did not admit this node: " + why);
     // A host that went down without a word looks for a while as if it were still there.
     const auto now = std::chrono::steady_clock::now();
     if (got.code == errc::invalid_argument || (got.code == errc::conflict && until - now < 50s))

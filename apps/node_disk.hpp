@@ -9,6 +9,7 @@
 
 #include "actors/envelopes.hpp"
 #include "runtime/base/config.hpp"
+#include "runtime/net/tls_credentials.hpp"
 #include "runtime/raft/types.hpp"
 #include "runtime/state/machine.hpp"
 #include "runtime/storage/file_system.hpp"
@@ -54,6 +55,9 @@ struct node_disk {
 void save_peers(const std::string& data_dir, const std::vector<actors::member_address>& members,
                 bool keep_others = false);
 
+/// The node's certificate, with which it also asks as a client; null: without TLS.
+using tls_ptr = std::shared_ptr<net::tls_credentials>;
+
 /// What a node learns when it is admitted.
 struct admission_ticket {
   cluster_id cluster;
@@ -71,11 +75,14 @@ struct admission_ticket {
 
 /// A start line may keep its --join. Error: who listens there is of another cluster than the data
 /// of this node (exit 6). That nobody answers is none.
-[[nodiscard]] start_result<void> check_join(const node_config& config, cluster_id ours);
+[[nodiscard]] start_result<void> check_join(const node_config& config, const tls_ptr& tls,
+                                            cluster_id ours);
 
 /// Asks the members in `config.join` to admit this node, again and again for up to a minute (the
-/// cluster may be starting too). Errors: exit code 3 with what the last member said.
+/// cluster may be starting too). Errors: exit code 3 with what the last member said, at once and 14
+/// where TLS stands between the two.
 [[nodiscard]] start_result<admission_ticket> ask_to_join(const node_config& config,
+                                                         const tls_ptr& tls,
                                                          const std::string& advertise);
 
 }  // namespace blixard::apps

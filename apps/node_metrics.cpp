@@ -42,6 +42,8 @@ std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net:
       [] { return static_cast<double>(block_pool::heap_allocations()); }));
   for (unsigned reason = 0; reason < net::close_reason_count; ++reason)
     out.push_back(r.bind<metric::net_closed>(value_of(t.closed[reason]), reason));
+  for (unsigned reason = 0; reason < net::tls_failure_count; ++reason)
+    out.push_back(r.bind<metric::net_tls_failures>(value_of(t.tls_failures[reason]), reason));
   for (unsigned b = 0; b < routing::buffer_class_count; ++b) {
     out.push_back(r.bind<metric::pool_buffers>(
         [&pool, b] { return static_cast<double>(pool.stats().classes[b].in_use); }, b));

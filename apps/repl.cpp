@@ -19,7 +19,7 @@ namespace blixard::apps {
 namespace {
 
 constexpr const char* usage =
-    "usage: blixard repl [--connect HOST:PORT[,...]]\n"
+    "usage: blixard repl [--connect HOST:PORT[,...]] [--tls-ca F --tls-cert F --tls-key F]\n"
     "\n"
     "A shell on a running node. Standard input that is not a terminal is a script: it stops at "
     "the\n"
@@ -29,11 +29,13 @@ constexpr const char* usage =
 
 int run_repl(const strings& args) {
   std::optional<std::string> connect;
+  tls_flags tls_given;
   bool help = false;
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
   app.add_option("--connect", connect);
+  add_tls_flags(app, tls_given);
   app.add_flag("--help,-h", help);
   try {
     app.parse(strings(args.rbegin(), args.rend()));
@@ -42,16 +44,23 @@ int run_repl(const strings& args) {
   }
   if (help) {
     std::fputs(usage, stdout);
+    std::fputs("\n", stdout);
+    std::fputs(tls_usage, stdout);
     return 0;
   }
   if (const auto extras = app.remaining(); !extras.empty())
-    return unknown_flag(extras[0], {"--connect", "--help"}, "blixard repl --help");
+    return unknown_flag(extras[0], {"--connect", "--tls-ca", "--tls-cert", "--tls-key", "--help"},
+                        "blixard repl --help");
   const auto addresses = connect_addresses(connect);
   if (!addresses)
     return complain(2, "--connect: " + addresses.error().message, addresses.error().hint);
+  const auto tls = client_tls(tls_given);
+  if (!tls)
+    return complain(repl::ctl_exit_code(tls.error().code), tls.error().message, tls.error().hint);
 
   net::client_options options;
   options.addresses = *addresses;
+  options.tls = *tls;
   net::client client(std::move(options));
   if (::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1) {
     const auto status = repl::ask_once(client, repl::build::local_status(3000));

@@ -16,8 +16,16 @@ using namespace std::chrono_literals;
 constexpr auto look_every = 2s;
 constexpr std::uint32_t patience_ms = 400;  // per member
 
-std::optional<pb::Answer> ask(const endpoint& where, cluster_id cluster, const slice& question) {
-  net::client client{{.addresses = {where}, .connect_timeout_ms = patience_ms, .cluster = cluster}};
+struct asker {
+  cluster_id cluster;
+  const std::shared_ptr<net::tls_credentials>& tls;
+};
+
+std::optional<pb::Answer> ask(const endpoint& where, const asker& as, const slice& question) {
+  net::client client{{.addresses = {where},
+                      .connect_timeout_ms = patience_ms,
+                      .cluster = as.cluster,
+                      .tls = as.tls}};
   std::optional<pb::Answer> out;
   client.submit({.kind = frame_kind::local, .body = question, .timeout_ms = patience_ms},
                 [&](const repl::reply& reply) {
@@ -40,8 +48,11 @@ bool names_successor(const pb::Answer& answer, node_id self, std::uint64_t disk,
 }
 
 succession_watch::succession_watch(const actors::shared_facts& facts, std::uint64_t disk,
+                                   std::shared_ptr<net::tls_credentials> tls,
                                    std::function<void(const std::string&)> found)
-    : facts_(facts), disk_(disk), found_(std::move(found)), thread_([this] { run(); }) {}
+    : facts_(facts), disk_(disk), tls_(std::move(tls)), found_(std::move(found)), thread_([this] {
+        run();
+      }) {}
 
 succession_watch::~succession_watch() {
   {
@@ -93,7 +104,7 @@ bool succession_watch::ask_members() {
     }
     const auto where = parse_endpoint(l.where.to_string());
     if (!where) continue;
-    const auto answer = ask(*where, facts_.cluster, question);
+    const auto answer = ask(*where, {facts_.cluster, tls_}, question);
     if (answer && names_successor(*answer, facts_.self, disk_, applied)) return true;
   }
   return false;

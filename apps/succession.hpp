@@ -18,12 +18,14 @@
 
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "actors/links.hpp"
 #include "messages/cluster.pb.h"
+#include "runtime/net/tls_credentials.hpp"
 
 namespace blixard::apps {
 
@@ -36,8 +38,9 @@ namespace blixard::apps {
 class succession_watch {
  public:
   /// `facts` outlives this object; `disk` is that of this node's lease page. `found` is called in
-  /// the thread, once, with the reason for a person.
+  /// the thread, once, with the reason for a person. `tls`: as whom to ask; null: without TLS.
   succession_watch(const actors::shared_facts& facts, std::uint64_t disk,
+                   std::shared_ptr<net::tls_credentials> tls,
                    std::function<void(const std::string&)> found);
   /// Returns within half a second.
   ~succession_watch();
@@ -52,6 +55,7 @@ class succession_watch {
 
   const actors::shared_facts& facts_;
   const std::uint64_t disk_;
+  const std::shared_ptr<net::tls_credentials> tls_;
   const std::function<void(const std::string&)> found_;
   std::mutex lock_;
   std::condition_variable changed_;

@@ -36,9 +36,10 @@ enum class label : std::uint8_t {
   snapshot,   // metrics::snapshot_event
   member,     // metrics::member_kind
   closed,     // net::close_reason
+  tls,        // net::tls_failure
   peer,       // node id; bounded by peers_max, see registry::peer
 };
-inline constexpr std::size_t label_count = 13;
+inline constexpr std::size_t label_count = 14;
 
 enum class proposal_outcome : std::uint8_t { applied, refused, unknown };
 enum class cache_name : std::uint8_t { summary, placement, peer };
@@ -54,7 +55,7 @@ inline constexpr std::size_t peers_max = 64;
 /// Name of a label ("class") and its values in the order of the enum that indexes them.
 struct label_info {
   std::string_view name;
-  std::array<std::string_view, 14> values;
+  std::array<std::string_view, 15> values;
   std::size_t count;
 };
 
@@ -76,8 +77,12 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"reason",
      {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
       "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
-      "connect_failed"},
-     14},
+      "connect_failed", "tls_failed"},
+     15},
+    {"reason",
+     {"plaintext", "closed", "protocol", "no_certificate", "expired", "untrusted", "wrong_identity",
+      "refused"},
+     8},
     {"peer", {}, 0},
 }};
 
@@ -147,6 +152,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(net_unpacked_frames, "blixard_net_unpacked_frames_total", counter, none, "Compressed frames received from other nodes.") \
   X(net_incompressible, "blixard_net_incompressible_frames_total", counter, none, "Large frames that were tried and sent as they were, because they did not shrink.") \
   X(net_closed, "blixard_net_closed_total", counter, closed, "Connections closed, by reason.") \
+  X(net_tls_failures, "blixard_net_tls_failures_total", counter, tls, "Connections, either way, that did not come about because of TLS, by reason.") \
   /* --- buffer pools: bound to the pool's own atomics */ \
   X(pool_buffers, "blixard_pool_buffers_in_use", gauge, buffer, "Pooled buffers that are referenced.") \
   X(pool_gets, "blixard_pool_gets_total", counter, buffer, "Buffers asked of a pool.") \

@@ -54,6 +54,10 @@ struct tls_files {
   [[nodiscard]] bool configured() const noexcept {
     return !ca.empty() || !cert.empty() || !key.empty();
   }
+  /// "tls-ca", "tls-cert" or "tls-key"; empty: all are given.
+  [[nodiscard]] std::string missing() const {
+    return ca.empty() ? "tls-ca" : cert.empty() ? "tls-cert" : key.empty() ? "tls-key" : "";
+  }
 };
 
 /// Everything `blixard node` can be told. Sizes are bytes, times milliseconds.
@@ -127,7 +131,8 @@ struct node_request {
 
 /// Reads the arguments behind `blixard node`, then variables and file, and checks the whole.
 /// Errors: exit_code::usage for the arguments' form, configuration for everything else that is
-/// wrong, tls where certificates are asked for that this build cannot use.
+/// wrong. Whether the files of TLS are what they should be is seen when they are loaded
+/// (exit_code::tls).
 [[nodiscard]] tl::expected<node_request, config_error> parse_node_config(
     std::span<const std::string> args, const config_sources& sources);
 

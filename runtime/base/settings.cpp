@@ -158,9 +158,9 @@ constexpr std::array settings{
             [](cfg& c, str v) { return store_text(c.guest_initrd, v); }},
     setting{"repl", "", toggle, "a shell on this terminal",
             [](cfg& c, str v) { return store_bool(c.repl, v); }},
-    setting{"tls-ca", "FILE", single, "certificate authority of the cluster",
+    setting{"tls-ca", "FILE", single, "mutual TLS: authority of all nodes and clients",
             [](cfg& c, str v) { return store_text(c.tls.ca, v); }},
-    setting{"tls-cert", "FILE", single, "this node's certificate",
+    setting{"tls-cert", "FILE", single, "this node's certificate, URI:blixard://node/ID",
             [](cfg& c, str v) { return store_text(c.tls.cert, v); }},
     setting{"tls-key", "FILE", single, "this node's private key",
             [](cfg& c, str v) { return store_text(c.tls.key, v); }},
@@ -236,13 +236,14 @@ tl::expected<void, config_error> check_membership(const node_config& c) {
 }
 
 tl::expected<void, config_error> check_network(const node_config& c) {
-  if (c.tls.configured())
-    return stop(exit_code::tls, "TLS is not supported by this version",
-                "leave tls-ca, tls-cert and tls-key out, and bind to a loopback address");
-  if (!is_loopback(c.bind))
+  if (c.tls.configured() && !c.tls.missing().empty())
+    return stop(exit_code::configuration, c.tls.missing() + " is missing",
+                "mutual TLS needs tls-ca, tls-cert and tls-key together");
+  if (!c.tls.configured() && !is_loopback(c.bind))
     return stop(exit_code::configuration,
                 "bind: " + to_string(c.bind) + " is not a loopback address and there is no TLS",
-                "bind to 127.0.0.1 or [::1]; an open port without mutual TLS is refused");
+                "an open port without mutual TLS is refused: give tls-ca, tls-cert and tls-key "
+                "(scripts/certs makes some to try), or bind to 127.0.0.1 or [::1]");
   return {};
 }
 

@@ -33,7 +33,10 @@ class socket_stream final : public byte_stream {
     }
   }
 
-  void finish_writing() noexcept override { ::shutdown(fd_.get(), SHUT_WR); }
+  std::size_t finish_writing() noexcept override {
+    ::shutdown(fd_.get(), SHUT_WR);
+    return 0;
+  }
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
 
  private:

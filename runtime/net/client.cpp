@@ -39,8 +39,8 @@ struct slot {
 
 /// A connection, and what it is for.
 struct link {
-  link(int epoll_fd, std::uint32_t index, const client_options& options)
-      : io(epoll_fd, index, options.max_frame_bytes, options.cluster) {}
+  link(int epoll_fd, std::uint32_t index, const client_options& options, tls_scratch& scratch)
+      : io(epoll_fd, index, options, scratch) {}
 
   client_lane io;
   std::size_t lane = 0;         // whose requests it carries
@@ -57,6 +57,7 @@ struct route {
   std::uint64_t deadline_ns = never;  // of the connect and the hello
   std::deque<repl::call_id> waiting;  // not in the stream yet
   std::string failures;               // of this round, for the message
+  error refusal{.code = errc::ok};    // of this round, because of TLS; ok: there is none
 };
 
 }  // namespace
@@ -68,6 +69,7 @@ class client::impl {
     CHECK_GE(options_.lanes, std::size_t{1});
     epoll_ = unique_fd{::epoll_create1(EPOLL_CLOEXEC)};
     CHECK_GE(epoll_.get(), 0);
+    if (options_.tls) scratch_.make();
     for (std::size_t i = 0; i < options_.lanes; ++i) {
       routes_.emplace_back();
       routes_.back().address = i % options_.addresses.size();
@@ -141,7 +143,8 @@ class client::impl {
   std::size_t take_link(std::size_t lane) {
     if (free_links_.empty()) {
       free_links_.push_back(links_.size());
-      links_.emplace_back(epoll_.get(), static_cast<std::uint32_t>(links_.size()), options_);
+      links_.emplace_back(epoll_.get(), static_cast<std::uint32_t>(links_.size()), options_,
+                          scratch_);
     }
     const auto index = free_links_.back();
     free_links_.pop_back();
@@ -232,7 +235,8 @@ class client::impl {
   }
 
   /// The connection is gone: what may have left fails, the rest waits for the next address.
-  void lose(std::size_t i, const std::string& why) {
+  void lose(std::size_t i, const error& reason) {
+    const auto& why = reason.message;
     auto& k = links_[i];
     auto& r = routes_[k.lane];
     const auto& address = options_.addresses[k.address];
@@ -254,6 +258,7 @@ class client::impl {
     k.io.close();
     if (k.retired) return;
     if (was_ready) r.tries_left = 0;  // a new round begins with the next address
+    if (reason.code == errc::unauthenticated) r.refusal = reason;
     r.failures += (r.failures.empty() ? "" : "; ") + to_string(address) + ": " + why;
     r.address = (r.address + 1) % options_.addresses.size();
     if (!was_ready && r.tries_left == 0) give_up(k.lane);
@@ -263,10 +268,22 @@ class client::impl {
   void give_up(std::size_t i) {
     auto& r = routes_[i];
     for (const auto id : std::exchange(r.waiting, {}))
-      if (auto* s = find(id))
-        fail(*s, make_error(errc::unavailable, "no node can be reached (" + r.failures + ")",
-                            "is a node running there? --connect HOST:PORT names others"));
+      if (auto* s = find(id)) fail(*s, unreachable(r, "no node can be reached"));
+    forget_failures(r);
+  }
+
+  /// Why nothing was sent: where a node was reached and TLS said no, that is what can be mended.
+  static error unreachable(const route& r, std::string what) {
+    if (!r.failures.empty()) what += " (" + r.failures + ")";
+    if (r.refusal.code != errc::ok)
+      return make_error(r.refusal.code, std::move(what), r.refusal.hint);
+    return make_error(errc::unavailable, std::move(what),
+                      "is a node running there? --connect HOST:PORT names others");
+  }
+
+  static void forget_failures(route& r) {
     r.failures.clear();
+    r.refusal = {.code = errc::ok};
   }
 
   /// Starts, continues or flushes a lane, as its state asks for.
@@ -275,7 +292,7 @@ class client::impl {
     auto& r = routes_[i];
     if (lane.state() == lane_state::ready) {
       r.tries_left = 0;
-      r.failures.clear();
+      forget_failures(r);
       r.deadline_ns = never;
       for (const auto id : std::exchange(r.waiting, {}))
         if (auto* s = find(id)) append(*s);
@@ -290,7 +307,7 @@ class client::impl {
     auto& r = routes_[i];
     if (r.tries_left == 0) {
       r.tries_left = options_.addresses.size();
-      r.failures.clear();
+      forget_failures(r);
     }
     auto& k = links_[r.link];
     while (k.io.state() == lane_state::idle && r.tries_left > 0) {
@@ -348,7 +365,8 @@ class client::impl {
     for (const auto& r : routes_) {
       const auto state = links_[r.link].io.state();
       const bool opening = state == lane_state::connecting || state == lane_state::greeting;
-      if (opening && now >= r.deadline_ns) lose(r.link, "no answer in time");
+      if (opening && now >= r.deadline_ns)
+        lose(r.link, make_error(errc::unavailable, "no answer in time"));
     }
     next_deadline_ns_ = never;
     for (auto& s : slots_) {
@@ -358,11 +376,8 @@ class client::impl {
           fail(s, make_error(errc::timeout,
                              "no answer within " + std::to_string(s.request.timeout_ms) + " ms"));
         } else {
-          fail(s, make_error(errc::unavailable, "no node was reached within " +
-                                                    std::to_string(s.request.timeout_ms) + " ms" +
-                                                    (routes_[s.lane].failures.empty()
-                                                         ? ""
-                                                         : " (" + routes_[s.lane].failures + ")")));
+          fail(s, unreachable(routes_[s.lane], "no node was reached within " +
+                                                   std::to_string(s.request.timeout_ms) + " ms"));
         }
       }
       if (s.id != 0) next_deadline_ns_ = std::min(next_deadline_ns_, s.deadline_ns);
@@ -380,6 +395,7 @@ class client::impl {
   };
 
   client_options options_;
+  tls_scratch scratch_;     // empty without TLS
   unique_fd epoll_;         // outlives the links
   std::deque<link> links_;  // never moves: its index is in epoll
   std::vector<std::size_t> free_links_;

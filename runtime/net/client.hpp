@@ -16,6 +16,9 @@
 // for what is outstanding there, until that is answered or late, too. With one address nothing of
 // this happens.
 //
+// With TLS the other side must have a node's certificate; which node is up to the address. What the
+// two hold against each other is told as errc::unauthenticated, with the remedy.
+//
 // Not thread-safe: one thread submits and processes.
 #pragma once
 
@@ -29,12 +32,15 @@
 
 namespace blixard::net {
 
+class tls_credentials;
+
 struct client_options {
   std::vector<endpoint> addresses;          // at least one
   std::size_t lanes = 1;                    // connections; lane i starts at address i mod n
   std::uint32_t connect_timeout_ms = 1000;  // per address until the node's hello, at most
   std::size_t max_frame_bytes = limits::frame_max_bytes;
-  cluster_id cluster;  // whose nodes alone may answer; 0: any
+  cluster_id cluster;                    // whose nodes alone may answer; 0: any
+  std::shared_ptr<tls_credentials> tls;  // null: without TLS
 };
 
 class client final : public repl::port {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "messages/check.hpp"
 
@@ -15,6 +16,22 @@ constexpr int reads_per_event = 4;
 
 // Sixteenths of the queue that a class may fill, from critical to low.
 constexpr std::array<std::size_t, priority_count> share_of_16 = {16, 15, 14, 8};
+
+close_reason reason_of(io_status s) {
+  switch (s) {
+    case io_status::refused:
+      return close_reason::tls_failed;
+    case io_status::cut:
+      return close_reason::truncated;
+    case io_status::ok:
+    case io_status::would_block:
+    case io_status::needs_read:
+    case io_status::end:
+    case io_status::failed:
+      break;
+  }
+  return close_reason::io_error;
+}
 
 // The bytes are bounded by room(); the lanes bound the number of frames.
 routing::lanes_config lanes_of(const connection_bounds& b) {
@@ -94,8 +111,9 @@ bool connection::send(frame_ptr f, std::uint64_t supersede_key) {
 
 void connection::flush() {
   dirty_ = false;
+  want_read_ = false;
   while (state_ == state::opening || state_ == state::open || state_ == state::finishing) {
-    if (!fill_batch()) {
+    if (!fill_batch() && held_ == 0) {
       want_write_ = false;
       note_flushed();
       break;
@@ -106,15 +124,26 @@ void connection::flush() {
     shared_.counters.staged_bytes.add(batch.staged_bytes());
     const bool all = result.status == io_status::ok && result.bytes == batch.bytes();
     account_sent(result.bytes);
-    if (result.status == io_status::failed || result.status == io_status::end) {
-      close(close_reason::io_error);
+    held_ = result.held;
+    want_read_ = result.status == io_status::needs_read;
+    if (!all && result.status != io_status::ok && result.status != io_status::would_block &&
+        !want_read_) {
+      close(reason_of(result.status));
       return;
     }
-    if (!all) {
-      want_write_ = true;
+    if (!all || held_ != 0) {
+      want_write_ = !want_read_;
       break;
     }
   }
+  update_interest();
+}
+
+// A read has made TLS say something that the socket did not take yet.
+void connection::note_held(std::size_t bytes) {
+  held_ = bytes;
+  if (held_ == 0 || want_write_ || state_ == state::closed) return;
+  want_write_ = true;
   update_interest();
 }
 
@@ -189,10 +218,12 @@ void connection::finish(close_reason reason) {
 
 // Everything is with the kernel. A connection that is finishing says so to the other side.
 void connection::note_flushed() {
-  if (state_ != state::finishing || end_sent_) return;
-  end_sent_ = true;
-  stream_->finish_writing();
-  if (half_closed_) close(finish_reason_);
+  if (state_ != state::finishing) return;
+  if (!std::exchange(end_sent_, true)) {
+    held_ = stream_->finish_writing();
+    want_write_ = held_ != 0;
+  }
+  if (half_closed_ && held_ == 0) close(finish_reason_);
 }
 
 void connection::close(close_reason reason) {
@@ -229,7 +260,7 @@ void connection::on_io(std::uint32_t events) noexcept {
     else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
       return close(close_reason::peer_closed);  // both directions are gone
   }
-  if ((events & EPOLLOUT) != 0 && state_ != state::closed) flush();
+  if (((events & EPOLLOUT) != 0 || want_read_) && state_ != state::closed) flush();
 }
 
 void connection::finish_connect() {
@@ -253,6 +284,8 @@ void connection::read() {
   if (!broken) return;
   if (*broken == close_reason::peer_closed)
     on_end_of_stream();
+  else if (reader_.saw_tls())
+    owner_.on_tls_spoken(*this);
   else
     close(*broken);
 }
@@ -265,16 +298,20 @@ std::optional<close_reason> connection::read_some(bool& more) {
   for (std::size_t i = 0; i < n; ++i) asked += regions[i].iov_len;
   const auto result = stream_->read(std::span{regions}.first(n));
   shared_.counters.reads.add();
+  if (result.held != held_) note_held(result.held);
   more = result.status == io_status::ok && result.bytes == asked;
   switch (result.status) {
     case io_status::ok:
       return reader_.consume(result.bytes, shared_.received);
     case io_status::would_block:
+    case io_status::needs_read:
       return std::nullopt;
     case io_status::end:
       return close_reason::peer_closed;
+    case io_status::cut:
     case io_status::failed:
-      return close_reason::io_error;
+    case io_status::refused:
+      return reason_of(result.status);
   }
   return close_reason::io_error;
 }
@@ -283,7 +320,7 @@ void connection::on_end_of_stream() {
   if (reader_.mid_frame()) return close(close_reason::truncated);
   half_closed_ = true;
   update_interest();
-  if (state_ == state::finishing && end_sent_) return close(finish_reason_);
+  if (state_ == state::finishing && end_sent_ && held_ == 0) return close(finish_reason_);
   owner_.on_half_closed(*this);
 }
 
@@ -294,16 +331,20 @@ void connection::discard_input() {
   const iovec region{room.data(), room.size()};
   const auto result = stream_->read({&region, 1});
   shared_.counters.reads.add();
+  if (result.held != held_) note_held(result.held);
   switch (result.status) {
     case io_status::ok:
     case io_status::would_block:
+    case io_status::needs_read:
       return;
     case io_status::end:
       half_closed_ = true;
       update_interest();
-      if (end_sent_) close(finish_reason_);
+      if (end_sent_ && held_ == 0) close(finish_reason_);
       return;
+    case io_status::cut:
     case io_status::failed:
+    case io_status::refused:
       return close(finish_reason_);
   }
 }

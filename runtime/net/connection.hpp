@@ -44,6 +44,8 @@ class connection_owner {
   virtual void on_frames(connection&, std::vector<frame_ptr>&) = 0;
   /// The other side will send nothing more. Only once, only between two frames.
   virtual void on_half_closed(connection&) = 0;
+  /// The first bytes were TLS, and this connection has none: the owner says so and finishes.
+  virtual void on_tls_spoken(connection&) = 0;
   /// Has something to flush: call flush() at the end of this turn. Called once until then.
   virtual void on_dirty(connection&) = 0;
   /// Closed, for `reason`. Called once.
@@ -104,7 +106,7 @@ class connection final : public io_handler {
   [[nodiscard]] bool half_closed() const noexcept { return half_closed_; }
   /// Accepted and not yet handed to the kernel, in bytes.
   [[nodiscard]] std::size_t queued_bytes() const noexcept {
-    return lanes_.bytes() + (head_ ? head_->wire_size() - head_sent_ : 0);
+    return lanes_.bytes() + (head_ ? head_->wire_size() - head_sent_ : 0) + held_;
   }
   /// How many bytes of that class may still be queued.
   [[nodiscard]] std::size_t room(priority cls) const noexcept;
@@ -121,6 +123,7 @@ class connection final : public io_handler {
   void on_end_of_stream();
   [[nodiscard]] bool fill_batch();
   void account_sent(std::size_t bytes);
+  void note_held(std::size_t bytes);
   void note_sent(const frame& f, std::size_t bytes, bool last);
   void note_flushed();
   void mark_dirty();
@@ -135,12 +138,14 @@ class connection final : public io_handler {
   queue lanes_;
   frame_ptr head_;             // the frame that is being sent (or the hello), before the lanes
   std::size_t head_sent_ = 0;  // bytes of it that the kernel has
+  std::size_t held_ = 0;       // sealed by TLS, and the kernel has not taken it
   std::vector<queue::item> popped_;  // in the batch that is being written
   state state_;
   close_reason finish_reason_ = close_reason::local;
   std::uint32_t interest_ = 0;
   bool watching_ = false;
   bool want_write_ = false;
+  bool want_read_ = false;  // before anything can be written: TLS is not through its handshake
   bool dirty_ = false;
   bool half_closed_ = false;
   bool end_sent_ = false;

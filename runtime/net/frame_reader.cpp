@@ -6,6 +6,12 @@
 #include "messages/check.hpp"
 
 namespace blixard::net {
+namespace {
+
+/// A record of type handshake, version 3.something.
+bool begins_tls(const std::byte* at) { return at[0] == std::byte{22} && at[1] == std::byte{3}; }
+
+}  // namespace
 
 read_arena::read_arena(routing::buffer_pool& pool, std::size_t chunk_bytes)
     : pool_(pool), chunk_bytes_(chunk_bytes) {
@@ -56,6 +62,7 @@ std::optional<close_reason> frame_reader::parse(std::byte* at, std::byte* end,
                                                 std::vector<frame_ptr>& out) {
   while (at != end) {
     std::optional<frame_header> h;
+    const std::byte* header = at;
     if (header_have_ == 0 && static_cast<std::size_t>(end - at) >= frame_header_bytes) {
       h = decode_header({at, end});
       at += frame_header_bytes;
@@ -67,9 +74,13 @@ std::optional<close_reason> frame_reader::parse(std::byte* at, std::byte* end,
         return std::nullopt;
       }
       h = decode_header(header_);
+      header = header_.data();
       header_have_ = 0;
     }
-    if (!h) return close_reason::bad_frame;
+    if (!h) {
+      saw_tls_ = first_ && begins_tls(header);
+      return close_reason::bad_frame;
+    }
     if (h->length > (first_ ? bounds_.first_frame_max_bytes : bounds_.frame_max_bytes))
       return close_reason::oversized;
     first_ = false;

@@ -75,6 +75,9 @@ class frame_reader {
   /// True between the first byte of a frame and its last.
   [[nodiscard]] bool mid_frame() const noexcept { return header_have_ > 0 || body_.owner; }
 
+  /// The first bytes were the beginning of a TLS handshake, not of a frame.
+  [[nodiscard]] bool saw_tls() const noexcept { return saw_tls_; }
+
  private:
   struct partial_body {
     frame_header header;
@@ -93,6 +96,7 @@ class frame_reader {
   transport_counters& counters_;
   const bounds bounds_;
   bool first_ = true;
+  bool saw_tls_ = false;
   encoded_header header_{};  // collects a header that came in parts
   std::size_t header_have_ = 0;
   partial_body body_;

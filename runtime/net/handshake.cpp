@@ -83,4 +83,13 @@ std::optional<error> judge_listener(const hello& theirs, const local_identity& u
   return std::nullopt;
 }
 
+std::optional<error> judge_certificate(const hello& theirs, const certified& by) {
+  if (theirs.role == peer_role::client) return std::nullopt;
+  if (by.as == certified::role::node && by.node == theirs.node) return std::nullopt;
+  return make_error(
+      errc::permission_denied,
+      "the certificate of " + to_string(by) + " does not speak for node " + to_string(theirs.node),
+      "every node needs a certificate of its own: URI:blixard://node/ID");
+}
+
 }  // namespace blixard::net

@@ -11,6 +11,7 @@
 #include "messages/errc.hpp"
 #include "messages/frame.hpp"
 #include "messages/ids.hpp"
+#include "runtime/net/tls_identity.hpp"
 #include "runtime/net/transport.hpp"
 
 namespace blixard::net {
@@ -51,5 +52,11 @@ struct local_identity {
 /// The dialler's side: why the one that answered is not the one that was meant, or nothing.
 [[nodiscard]] std::optional<error> judge_listener(const hello& theirs, const local_identity& us,
                                                   node_id meant);
+
+/// Either side, with TLS: why a hello does not go with the certificate that it came with, or
+/// nothing. A node speaks as itself only; a client never as a node; a node also as a client (it
+/// asks for admission before it is a member, and `blixard ctl` on its host needs no other files).
+/// permission_denied.
+[[nodiscard]] std::optional<error> judge_certificate(const hello& theirs, const certified& by);
 
 }  // namespace blixard::net

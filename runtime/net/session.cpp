@@ -73,11 +73,12 @@ frame_ptr ping_frame(request_id stamp, bool question) {
 }  // namespace
 
 session::session(transport::impl& t, connection_info about, std::unique_ptr<byte_stream> stream,
-                 link* out)
+                 link* out, std::shared_ptr<const tls_outcome> tls)
     : transport_(t),
       info_(about),
       conn_(t.shared(), *this, std::move(stream), bounds_of(t.config()), out == nullptr),
-      link_(out) {}
+      link_(out),
+      tls_(std::move(tls)) {}
 
 bool session::start(std::uint32_t deadline_ms) {
   heard_ns_ = transport_.shared().io.now_ns();
@@ -142,11 +143,25 @@ void session::on_half_closed(connection&) {
   conn_.close(close_reason::peer_closed);
 }
 
+void session::on_tls_spoken(connection&) {
+  if (link_ != nullptr) return conn_.close(close_reason::bad_handshake);
+  const auto why =
+      make_error(errc::unauthenticated, "it speaks TLS, and this node without it",
+                 "all nodes and clients of a cluster need --tls-ca, --tls-cert and --tls-key, or "
+                 "none");
+  transport_.note_tls_failure(*this, tls_failure::plaintext, why);
+  refuse(make_error(errc::unauthenticated, "this node speaks without TLS"));
+}
+
 void session::on_dirty(connection&) { transport_.mark_dirty(*this); }
 
 void session::on_closed(connection&, close_reason reason) {
   transport_.shared().io.cancel(deadline_);
   why_closed_ = reason;
+  if (tls_ && tls_->problem && !announced_)
+    transport_.note_tls_failure(
+        *this, tls_->problem->what,
+        make_error(errc::unauthenticated, tls_->problem->message, tls_->problem->hint));
   transport_.session_closed(*this);
   link_ = nullptr;
 }
@@ -177,6 +192,10 @@ void session::greet(const frame& first) {
 void session::greet_dialler(const hello& theirs) {
   if (transport_.too_many_accepted())
     return refuse(make_error(errc::overloaded, "this node has too many connections"));
+  if (const auto wrong = tls_ ? judge_certificate(theirs, *tls_->other) : std::nullopt) {
+    transport_.note_tls_failure(*this, tls_failure::wrong_identity, *wrong);
+    return refuse(*wrong);
+  }
   if (const auto wrong = judge_dialler(theirs, transport_.identity())) return refuse(*wrong);
   info_.role = theirs.role;
   info_.chan = theirs.chan;
@@ -193,6 +212,10 @@ void session::greet_dialler(const hello& theirs) {
 void session::greet_listener(const hello& theirs) {
   if (const auto wrong = judge_listener(theirs, transport_.identity(), info_.node)) {
     transport_.handler().on_refused(info_.node, *wrong);
+    return conn_.close(close_reason::refused);
+  }
+  if (const auto wrong = tls_ ? judge_certificate(theirs, *tls_->other) : std::nullopt) {
+    transport_.note_tls_failure(*this, tls_failure::wrong_identity, *wrong);
     return conn_.close(close_reason::refused);
   }
   packs_ = theirs.packs;

@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "runtime/net/connection.hpp"
 #include "runtime/net/handshake.hpp"
 #include "runtime/net/round_trip.hpp"
+#include "runtime/net/tls_stream.hpp"
 #include "runtime/net/transport.hpp"
 
 namespace blixard::net {
@@ -32,12 +34,15 @@ struct link {
   timer_id retry;
   std::uint32_t failures = 0;  // attempts in a row
   std::uint64_t used_ns = 0;   // last frame
+  std::string refusal;         // because of TLS, as it was told last
+  std::uint64_t refusal_ns = 0;
 };
 
 class session final : public connection_owner {
  public:
-  session(transport::impl& t, connection_info about, std::unique_ptr<byte_stream> stream,
-          link* out);
+  /// `tls`: what the stream finds out about the other side; null without TLS.
+  session(transport::impl& t, connection_info about, std::unique_ptr<byte_stream> stream, link* out,
+          std::shared_ptr<const tls_outcome> tls);
   ~session() = default;
 
   /// Watches the socket and arms the handshake's deadline. False: the loop cannot watch it.
@@ -62,6 +67,7 @@ class session final : public connection_owner {
   void on_open(connection&) override;
   void on_frames(connection&, std::vector<frame_ptr>& frames) override;
   void on_half_closed(connection&) override;
+  void on_tls_spoken(connection&) override;
   void on_dirty(connection&) override;
   void on_closed(connection&, close_reason reason) override;
 
@@ -80,6 +86,7 @@ class session final : public connection_owner {
   connection_info info_;
   connection conn_;
   link* link_;  // null for an accepted connection
+  const std::shared_ptr<const tls_outcome> tls_;
   timer_id deadline_;
   std::uint64_t hello_ns_ = 0;  // when ours left (dialler)
   std::uint64_t heard_ns_ = 0;  // last read with a frame

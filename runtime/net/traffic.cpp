@@ -32,6 +32,30 @@ std::string_view to_string(close_reason r) noexcept {
       return "local";
     case close_reason::connect_failed:
       return "connect_failed";
+    case close_reason::tls_failed:
+      return "tls_failed";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(tls_failure f) noexcept {
+  switch (f) {
+    case tls_failure::plaintext:
+      return "plaintext";
+    case tls_failure::closed:
+      return "closed";
+    case tls_failure::protocol:
+      return "protocol";
+    case tls_failure::no_certificate:
+      return "no_certificate";
+    case tls_failure::expired:
+      return "expired";
+    case tls_failure::untrusted:
+      return "untrusted";
+    case tls_failure::wrong_identity:
+      return "wrong_identity";
+    case tls_failure::refused:
+      return "refused";
   }
   return "unknown";
 }

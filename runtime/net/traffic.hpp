@@ -14,7 +14,7 @@ namespace blixard::net {
 /// Why a connection was closed.
 enum class close_reason : std::uint8_t {
   peer_closed,        // orderly end by the other side, between two frames
-  truncated,          // end of stream inside a frame
+  truncated,          // end of stream inside a frame; with TLS, also without its last word
   io_error,           // reset, or another error of the socket
   bad_frame,          // wrong magic, version, kind, class or flags
   oversized,          // a length above the bound
@@ -27,24 +27,40 @@ enum class close_reason : std::uint8_t {
   replaced,           // the peer's address changed, or it was removed
   local,              // closed by this node: close(), shutdown()
   connect_failed,     // never established
+  tls_failed,         // see tls_failure
 };
-inline constexpr std::size_t close_reason_count = 14;
+inline constexpr std::size_t close_reason_count = 15;
 [[nodiscard]] std::string_view to_string(close_reason r) noexcept;
 
+/// Why a connection with TLS did not come about, or broke.
+enum class tls_failure : std::uint8_t {
+  plaintext,       // one of the two speaks no TLS
+  closed,          // ended during the handshake
+  protocol,        // not TLS 1.3 as both know it, or bytes that were changed on the way
+  no_certificate,  // the other side has none
+  expired,         // its certificate, or it is not valid yet
+  untrusted,       // of another authority, or not for this use
+  wrong_identity,  // it is somebody else's than it should be
+  refused,         // the other side does not accept ours
+};
+inline constexpr std::size_t tls_failure_count = 8;
+[[nodiscard]] std::string_view to_string(tls_failure f) noexcept;
+
 struct class_traffic {
-  routing::tally sent_frames;  // handed to the kernel completely
+  routing::tally sent_frames;  // handed to the kernel (with TLS: sealed) completely
   routing::tally sent_bytes;
   routing::tally received_frames;
   routing::tally received_bytes;
   routing::tally dropped_frames;     // refused at a bound, no connection, or lost with a connection
   routing::tally superseded_frames;  // replaced by a newer one before they left
-  routing::tally queued_bytes;       // accepted and not yet handed to the kernel; exact
+  routing::tally queued_bytes;       // accepted and not yet handed to the kernel, nor sealed; exact
 };
 
 /// Counters of one transport. Writer: the loop. Readers: any thread, relaxed.
 struct transport_counters {
   std::array<class_traffic, priority_count> by_class;
   std::array<routing::tally, close_reason_count> closed;
+  std::array<routing::tally, tls_failure_count> tls_failures;
   routing::tally accepted;               // connections that came in
   routing::tally dialled;                // connections that were tried
   routing::tally established;            // handshakes that succeeded, both directions

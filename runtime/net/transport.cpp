@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "messages/check.hpp"
+#include "runtime/net/tls_credentials.hpp"
 #include "runtime/net/transport_impl.hpp"
 
 namespace blixard::net {
@@ -15,6 +16,9 @@ namespace {
 
 constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr int accepts_per_turn = 64;
+// A handshake costs as much as some thousand frames: strangers get that many of a turn, not more.
+constexpr int tls_accepts_per_turn = 8;
+constexpr std::uint64_t same_refusal_ns = 60'000 * ns_per_ms;
 constexpr std::uint64_t accept_pause_ns = 100 * ns_per_ms;
 // Connections over the bound that may still be told so before they are closed.
 constexpr std::size_t refusals_at_once = 64;
@@ -35,6 +39,16 @@ transport::impl::impl(loop& l, routing::buffer_pool& pool, transport_handler& ha
   CHECK_GT(config_.ping_interval_ms, 0u);
   loop_.add_hook(*this);
   tick_ = loop_.every(config_.ping_interval_ms * ns_per_ms, [this] { tick(); });
+  if (!config_.tls) return;
+  tls_scratch_.make();
+  auto refusal = own_hello();
+  refusal.refusal = errc::unauthenticated;
+  refusal.refusal_message = "node " + to_string(config_.self) +
+                            " speaks TLS only: --tls-ca, --tls-cert and --tls-key are needed";
+  const auto frame = encode_hello(refusal);
+  const auto header = encode(frame->header());
+  tls_plain_answer_.assign(reinterpret_cast<const char*>(header.data()), header.size());
+  tls_plain_answer_ += frame->body().text();
 }
 
 transport::impl::~impl() {
@@ -93,8 +107,34 @@ session& transport::impl::open_session(connection_info about, unique_fd fd, link
   }
   about.id = connection_id{++serial_ << place_bits | at};
   if (out == nullptr) ++accepted_open_;
-  table_[at] = std::make_unique<session>(*this, about, make_socket_stream(std::move(fd)), out);
+  std::shared_ptr<tls_outcome> outcome;
+  auto stream = make_stream(std::move(fd), out, outcome);
+  table_[at] = std::make_unique<session>(*this, about, std::move(stream), out, std::move(outcome));
   return *table_[at];
+}
+
+std::unique_ptr<byte_stream> transport::impl::make_stream(unique_fd fd, const link* out,
+                                                          std::shared_ptr<tls_outcome>& outcome) {
+  if (!config_.tls) return make_socket_stream(std::move(fd));
+  outcome = std::make_shared<tls_outcome>();
+  tls_stream_options options{
+      .dials = out != nullptr, .meant = {}, .plain_answer = tls_plain_answer_};
+  if (out != nullptr) options.meant = out->peer;
+  return std::make_unique<tls_stream>(
+      std::move(fd), options, config_.tls->context(loop_.now_ns()).get(), tls_scratch_, outcome);
+}
+
+void transport::impl::note_tls_failure(session& s, tls_failure what, const error& why) {
+  counters().tls_failures[static_cast<std::size_t>(what)].add();
+  const auto now = loop_.now_ns();
+  if (link* l = s.out()) {
+    if (l->refusal == why.message && now - l->refusal_ns < same_refusal_ns) return;
+    l->refusal = why.message;
+    l->refusal_ns = now;
+    handler_.on_refused(l->peer, why);
+  } else if (stranger_lines_.take(now)) {
+    handler_.on_stranger(s.info().remote, why, std::exchange(stranger_lines_.untold, 0));
+  }
 }
 
 void transport::impl::discard(session& s) {
@@ -113,7 +153,8 @@ void transport::impl::session_closed(session& s) {
 void transport::impl::on_io(std::uint32_t) noexcept { accept_waiting(); }
 
 void transport::impl::accept_waiting() {
-  for (int i = 0; i < accepts_per_turn; ++i) {
+  const int most = config_.tls ? tls_accepts_per_turn : accepts_per_turn;
+  for (int i = 0; i < most; ++i) {
     auto next = accept_one(listener_.get());
     if (!next) {
       const bool exhausted = next.error() == EMFILE || next.error() == ENFILE ||
@@ -256,7 +297,8 @@ void transport::impl::link_lost(link& l, close_reason reason) {
     return;
   }
   // Refused: trying soon again does not help, but a person may repair it.
-  if (reason == close_reason::refused) l.failures = std::max<std::uint32_t>(l.failures, 16);
+  if (reason == close_reason::refused || reason == close_reason::tls_failed)
+    l.failures = std::max<std::uint32_t>(l.failures, 16);
   if (!reached) note_unreachable(l);
   schedule_retry(l);
 }

@@ -44,6 +44,7 @@
 namespace blixard::net {
 
 class loop;
+class tls_credentials;
 
 enum class peer_role : std::uint8_t { client = 0, peer = 1 };
 enum class channel : std::uint8_t { main = 0, bulk = 1 };
@@ -68,9 +69,13 @@ class transport_handler {
   virtual void on_connected(const connection_info&) {}
   /// After this no frame of the connection comes, and `send` to it returns false.
   virtual void on_disconnected(const connection_info&, close_reason) {}
-  /// A peer refused this node's hello (wrong cluster, wrong node): worth a line in the log. The
-  /// transport keeps trying, at the slowest back-off.
+  /// A peer refused this node's hello (wrong cluster, wrong node), or one of the two the other's
+  /// certificate (then not for every attempt): worth a line in the log. The transport keeps trying,
+  /// at the slowest back-off.
   virtual void on_refused(node_id /*peer*/, const error&) {}
+  /// Somebody was not let in, because of TLS: worth a line in the log. Called for a few of them
+  /// only; `untold` more since the last call.
+  virtual void on_stranger(const address& /*from*/, const error&, std::uint64_t /*untold*/) {}
   /// The first attempt to reach a peer failed; the transport keeps trying. Not called for a peer
   /// that was reached before: that one was lost.
   virtual void on_unreachable(node_id /*peer*/, const address&) {}
@@ -100,6 +105,9 @@ struct transport_config {
   std::uint32_t ping_interval_ms = 1'000;
   std::uint32_t ping_timeout_ms = 5'000;  // unanswered that long: closed as unresponsive
   std::uint32_t bulk_idle_ms = 30'000;
+
+  // Mutual TLS on all connections, in and out; null: on none.
+  std::shared_ptr<tls_credentials> tls;
 };
 
 struct peer_status {

@@ -12,9 +12,33 @@
 #include "runtime/net/connection.hpp"
 #include "runtime/net/loop.hpp"
 #include "runtime/net/session.hpp"
+#include "runtime/net/tls_stream.hpp"
 #include "runtime/net/transport.hpp"
 
 namespace blixard::net {
+
+/// A few lines per period for what a stranger can cause as often as it likes.
+struct line_allowance {
+  std::uint64_t period_begin_ns = 0;
+  unsigned told = 0;
+  std::uint64_t untold = 0;
+
+  /// True: this one may be told (and `untold` others were not).
+  [[nodiscard]] bool take(std::uint64_t now_ns) noexcept {
+    constexpr std::uint64_t period_ns = 10'000'000'000;
+    constexpr unsigned lines = 5;
+    if (now_ns - period_begin_ns >= period_ns) {
+      period_begin_ns = now_ns;
+      told = 0;
+    }
+    if (told == lines) {
+      ++untold;
+      return false;
+    }
+    ++told;
+    return true;
+  }
+};
 
 class transport::impl final : public io_handler, public turn_hook {
  public:
@@ -49,6 +73,8 @@ class transport::impl final : public io_handler, public turn_hook {
   }
   void mark_dirty(session& s) { dirty_.push_back(&s); }
   void session_closed(session& s);
+  /// TLS has failed before the session was announced, either way.
+  void note_tls_failure(session& s, tls_failure what, const error& why);
   /// The peer itself has dialled: it is there, no need to wait any longer.
   void peer_is_back(node_id id);
 
@@ -74,6 +100,8 @@ class transport::impl final : public io_handler, public turn_hook {
 
   [[nodiscard]] session* find(connection_id id) const noexcept;
   session& open_session(connection_info about, unique_fd fd, link* out);
+  [[nodiscard]] std::unique_ptr<byte_stream> make_stream(unique_fd fd, const link* out,
+                                                         std::shared_ptr<tls_outcome>& outcome);
   void discard(session& s);
   void accept_waiting();
   void pause_accepting();
@@ -97,6 +125,9 @@ class transport::impl final : public io_handler, public turn_hook {
   transport_handler& handler_;
   transport_config config_;
   connection_shared shared_;
+  tls_scratch tls_scratch_;       // empty without TLS
+  std::string tls_plain_answer_;  // to one that speaks without TLS
+  line_allowance stranger_lines_;
   jitter random_;
   unique_fd listener_;
   bool listening_ = false;  // the loop watches it

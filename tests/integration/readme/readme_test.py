@@ -31,13 +31,14 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def shell_lines(*begin):
+def shell_lines(*begin, tls=False):
     """The commands of the sh blocks that begin with these words, without comments."""
     found = [
         words
         for block in blocks("sh")
         for words in (shlex.split(line, comments=True) for line in block.splitlines())
         if [w.rpartition("/")[2] for w in words[: len(begin)]] == list(begin)
+        and ("--tls-ca" in words) == tls
     ]
     assert found, f"README.md has no command that begins with {begin}"
     return found
@@ -183,16 +184,18 @@ class Run(Case):
 
 
 class OneNodePerMachine(Case):
-    def start(self, words, first):
+    def start(self, words, first, bind=("--bind", "127.0.0.1:0")):
         """A node line of the README, on a folder and ports of the test: its ready event."""
         number = words[words.index("--id") + 1]
         own = {
             "blixard": BIN,
             "/var/lib/blixard": str(self.folder / number),
             "127.0.0.1:7001": first,
+            "10.0.0.1:7001": "127.0.0.1:0",
         }
         node = subprocess.Popen(
-            [own.get(w, w) for w in words] + ["--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+            [own.get(w, w) for w in words] + [*bind, "--metrics", "127.0.0.1:0"],
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -219,6 +222,24 @@ class OneNodePerMachine(Case):
         node, again = self.start(later, address)
         self.assertEqual((again["event"], again["id"]), ("ready", 2))
         self.assertGreaterEqual(again["last_index"], ready["last_index"])
+
+    def test_certificates_are_made_and_a_node_and_a_client_use_them(self):
+        [[script, *ids]] = shell_lines("certs")
+        subprocess.run(
+            [ROOT / script, *ids], cwd=self.folder, check=True, capture_output=True, timeout=SECONDS
+        )
+        [node] = shell_lines("blixard", "node", tls=True)
+        [client] = shell_lines("blixard", "ctl", tls=True)
+        _, ready = self.start(node, None, bind=())
+        own = {"blixard": BIN, "10.0.0.1:7001": ready["bind"]}
+        done = subprocess.run(
+            [own.get(w, w) for w in client],
+            cwd=self.folder,
+            text=True,
+            capture_output=True,
+            timeout=SECONDS,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_help_lists_the_flags_with_their_variables(self):
         [line] = re.findall(r"`blixard (node --help)`", README)

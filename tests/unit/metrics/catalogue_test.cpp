@@ -49,6 +49,13 @@ TEST(catalogue, reasons_of_closed_connections_are_the_transports) {
     EXPECT_EQ(reasons.values[i], net::to_string(static_cast<net::close_reason>(i)));
 }
 
+TEST(catalogue, reasons_why_tls_failed_are_the_transports) {
+  const auto& reasons = info(label::tls);
+  ASSERT_EQ(reasons.count, net::tls_failure_count);
+  for (std::size_t i = 0; i < reasons.count; ++i)
+    EXPECT_EQ(reasons.values[i], net::to_string(static_cast<net::tls_failure>(i)));
+}
+
 TEST(catalogue, every_label_but_peer_has_all_its_values_named) {
   for (std::size_t l = 1; l < label_count; ++l) {
     const auto& domain = labels[l];

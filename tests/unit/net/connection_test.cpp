@@ -34,6 +34,7 @@ struct rig final : connection_owner {
     for (auto& f : frames) got.push_back(std::move(f));
   }
   void on_half_closed(connection&) override { ++half_closes; }
+  void on_tls_spoken(connection& at) override { at.close(close_reason::bad_handshake); }
   void on_dirty(connection&) override { dirty = true; }
   void on_closed(connection&, close_reason r) override {
     ++closes;
