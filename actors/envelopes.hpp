@@ -159,7 +159,7 @@ struct persisted {
   persist_seq seq;
   std::uint64_t sync_ns = 0;  // how long write and fdatasync took
 };
-/// The WAL could not write for want of space, or can again.
+/// The WAL could not write for want of space or of a descriptor, or can again.
 struct disk_space {
   bool full = false;
 };

@@ -198,8 +198,10 @@ void raft_driver::propose(proposals& list) {
       continue;
     }
     if (disk_full_ && core_.is_leader()) {
-      answer(p.from, make_error(errc::disk_full, "the leader's disk is full; nothing was done",
-                                "free space in its data directory; reads are served"));
+      answer(p.from,
+             make_error(errc::disk_full, "the leader's disk takes no writes; nothing was done",
+                        "free space in its data directory (its log says if it is something "
+                        "else); reads are served"));
       continue;
     }
     const auto index = core_.propose(keep(p.frame->body(), arrived));

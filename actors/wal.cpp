@@ -93,14 +93,14 @@ void wal::write_and_sync() {
   }
   const auto started = net::monotonic_ns();
   if (auto written = disk_->write(batches_);
-      !written && written.error().code == storage::storage_errc::no_space) {
-    wait_for_space();
+      !written && storage::may_be_repeated(written.error().code)) {
+    wait_for_space(written.error());
     return;
   } else if (!check(written)) {
     return;
   }
   if (std::exchange(full_, false)) {
-    spdlog::info("the disk has space again");
+    spdlog::info("the disk has space again, and takes writes");
     send<caf::message_priority::high>(to_.raft, disk_space{false});
   }
   if (must_sync && !check(disk_->sync())) return;
@@ -121,7 +121,7 @@ void wal::write_and_sync() {
 }
 
 // The next segment is made ready in slices, and the mark is written; raft has been told already.
-// Without space for it the next write says so.
+// Without space or a descriptor for it the next write says so.
 void wal::keep_house(std::uint64_t now) {
   if (now - housekept_ns_ < to_ns(housekeeping_every)) {
     if (!std::exchange(housekeeping_queued_, true))
@@ -129,15 +129,18 @@ void wal::keep_house(std::uint64_t now) {
     return;
   }
   housekept_ns_ = now;
-  if (auto more = disk_->prepare(); !more && more.error().code != storage::storage_errc::no_space)
+  if (auto more = disk_->prepare(); !more && !storage::may_be_repeated(more.error().code))
     (void)check(tl::make_unexpected(more.error()));
 }
 
 // Nothing of a refused write is on the disk: all of it is tried again, and nothing is acknowledged
 // meanwhile. Raft hands leadership over and refuses commands; reads go on.
-void wal::wait_for_space() {
+void wal::wait_for_space(const storage::storage_error& why) {
   if (!std::exchange(full_, true)) {
-    spdlog::error("the disk is full: commands are refused until there is space");
+    if (why.code == storage::storage_errc::no_space)
+      spdlog::error("the disk is full: commands are refused until there is space");
+    else
+      spdlog::error("commands are refused until a file can be opened: {}", why.message);
     send<caf::message_priority::high>(to_.raft, disk_space{true});
   }
   sync_queued_ = true;
@@ -209,8 +212,7 @@ void wal::keep(const keep_chunk& c) {
 
 // Where there is no space for it the next start repairs once more, which does no harm.
 void wal::forget_damage() {
-  if (auto r = disk_->repaired(); !r && r.error().code != storage::storage_errc::no_space)
-    (void)check(r);
+  if (auto r = disk_->repaired(); !r && !storage::may_be_repeated(r.error().code)) (void)check(r);
 }
 
 void wal::compact(const compact_request& request) {

@@ -37,7 +37,7 @@ class wal final : public hosted<wal_actor::base> {
   void keep(const keep_chunk& c);
   void compact(const compact_request& request);
   void forget_damage();
-  void wait_for_space();
+  void wait_for_space(const storage::storage_error& why);
   void keep_house(std::uint64_t now);
   [[nodiscard]] bool check(const storage::result<void>& r);
   void count_waits(std::uint64_t started_ns, std::uint64_t ended_ns);

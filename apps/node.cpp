@@ -41,6 +41,7 @@
 #include "messages/check.hpp"
 #include "messages/cluster.pb.h"
 #include "metrics/exposer.hpp"
+#include "runtime/base/descriptors.hpp"
 #include "runtime/base/fault.hpp"
 #include "runtime/base/heap.hpp"
 #include "runtime/base/stop_signals.hpp"
@@ -87,6 +88,18 @@ std::uint64_t seed_of(const node_config& config) {
   std::uint64_t seed = 0;
   (void)!getrandom(&seed, sizeof seed, 0);
   return seed;
+}
+
+/// How many clients the node takes: as many as its descriptors are enough for.
+std::size_t clients_allowed() {
+  const auto descriptors = raise_descriptor_limit();
+  const auto clients = clients_for(descriptors);
+  if (clients < limits::connections_max)
+    spdlog::warn(
+        "this process may have {} files open, which is enough for {} clients; {} would be enough "
+        "for all {} (LimitNOFILE, ulimit -n)",
+        descriptors, clients, descriptors_for_all_clients(), limits::connections_max);
+  return clients;
 }
 
 start_result<net::address> to_address(const endpoint& e) {
@@ -228,6 +241,7 @@ start_result<void> node::open() {
                             .seed = seed_of(config_),
                             .frame_max_bytes = config_.max_frame_bytes,
                             .send_total_max_bytes = config_.memory_cap_bytes,
+                            .connections_max = clients_allowed(),
                             .tls = tls_});
   auto bound = io_->listen();
   if (!bound)

@@ -15,6 +15,7 @@ namespace blixard::storage {
 enum class storage_errc : std::uint8_t {
   io,           // a read, write or sync failed; after a failed sync the process must stop
   no_space,     // ENOSPC or EDQUOT: nothing was lost, the write may be tried again later
+  no_files,     // EMFILE or ENFILE: nothing could be opened, and all the rest as above
   locked,       // another process has the data directory
   other_owner,  // data of another node or cluster
   too_new,      // written by a newer format
@@ -37,9 +38,11 @@ using result = tl::expected<T, storage_error>;
 /// The node's exit code for an error that ends it (CLIENT): 5, 6, 7, 10, 11 or 12;
 /// 3 where the data directory is not made as one.
 [[nodiscard]] int exit_code(storage_errc code) noexcept;
-/// The error for a failed system call; classifies ENOSPC, EROFS, EACCES, ENOENT,
+/// The error for a failed system call; classifies ENOSPC, EMFILE, EROFS, EACCES, ENOENT,
 /// ENOTDIR, EISDIR.
 [[nodiscard]] storage_error system_error(int sys, std::string_view what, std::string_view path);
+/// What is lacking may come back, and nothing has happened: no_space, no_files.
+[[nodiscard]] bool may_be_repeated(storage_errc code) noexcept;
 /// The disk has a bad place there; asking again, or for something else, is another matter.
 [[nodiscard]] bool is_unreadable(const storage_error& e) noexcept;
 [[nodiscard]] inline tl::unexpected<storage_error> fail(storage_errc code, std::string message) {

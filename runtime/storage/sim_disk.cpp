@@ -107,6 +107,7 @@ struct sim_disk::state {
   std::uint64_t fail_write_in = 0;
   int fail_sync_sys = 0;
   int fail_write_sys = 0;
+  int fail_opens_sys = 0;
   std::uint64_t syncs = 0;
   std::uint64_t writes = 0;
   std::uint64_t bytes_written = 0;
@@ -357,6 +358,8 @@ sim_disk::sim_disk(const sim_disk& other) : state_(std::make_shared<state>(*othe
 result<std::unique_ptr<file>> sim_disk::open(const std::string& path, open_mode mode) {
   if (!state_->dirs.contains(dir_of(path)))
     return tl::unexpected(system_error(ENOENT, "open", path));
+  if (state_->fail_opens_sys != 0)
+    return tl::unexpected(system_error(state_->fail_opens_sys, "open", path));
   auto node = state_->find(path);
   if (!node) {
     if (mode == open_mode::read || mode == open_mode::write)
@@ -420,6 +423,8 @@ result<void> sim_disk::make_dir(const std::string& path) {
 
 result<void> sim_disk::sync_dir(const std::string& dir) {
   if (!state_->dirs.contains(dir)) return tl::unexpected(system_error(ENOENT, "sync", dir));
+  if (state_->fail_opens_sys != 0)
+    return tl::unexpected(system_error(state_->fail_opens_sys, "open", dir));
   if (const int sys = state_->sync_fault(); sys != 0)
     return tl::unexpected(system_error(sys, "sync", dir));
   for (const auto& op : state_->name_queue)
@@ -437,6 +442,7 @@ void sim_disk::fail_write(std::uint64_t nth, int sys) {
   state_->fail_write_in = nth;
   state_->fail_write_sys = sys;
 }
+void sim_disk::fail_opens(int sys) { state_->fail_opens_sys = sys; }
 
 void sim_disk::lose_power_in(std::uint64_t nth) { state_->power_lost_in = nth; }
 void sim_disk::lose_write(std::uint64_t nth) { state_->lose_write_in = nth; }

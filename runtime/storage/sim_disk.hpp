@@ -57,6 +57,9 @@ class sim_disk final : public file_system {
   /// directories count alike.
   void fail_sync(std::uint64_t nth, int sys);
   void fail_write(std::uint64_t nth, int sys);
+  /// From now on nothing can be opened (0: again), as without a free descriptor; nor can a folder
+  /// be synced, which has to be opened for that.
+  void fail_opens(int sys);
 
   /// The power fails in the middle of the nth call from now that changes or syncs something (1: the
   /// next; 0 disarms): it and all later calls fail with EIO, and of a write a part is queued. A

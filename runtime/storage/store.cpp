@@ -322,7 +322,7 @@ result<void> disk_store::write(std::span<const persist_batch> batches) {
   CHECK_LE(kept_of_refused_, batches.size());
   std::size_t from = std::exchange(kept_of_refused_, 0);
   auto done = write_from(batches, from);
-  if (!done && done.error().code == storage_errc::no_space) kept_of_refused_ = from;
+  if (!done && may_be_repeated(done.error().code)) kept_of_refused_ = from;
   return done;
 }
 

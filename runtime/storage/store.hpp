@@ -111,9 +111,10 @@ class store {
   [[nodiscard]] static result<recovery> examine(file_system& fs, const std::string& dir);
 
   /// Hands batches to the disk in one gathered write. Nothing is durable before sync(). On no_space
-  /// none of the batches may be taken as written; the same call, with more behind it or not, may be
-  /// repeated when there is space. Errors: no_space, io (fatal), corrupt (see open). Preconditions:
-  /// entries do not leave a gap behind the log or the snapshot; term does not shrink.
+  /// and no_files none of the batches may be taken as written; the same call, with more behind it
+  /// or not, may be repeated later. Errors: no_space, no_files, io (fatal), corrupt (see open).
+  /// Preconditions: entries do not leave a gap behind the log or the snapshot; term does not
+  /// shrink.
   [[nodiscard]] virtual result<void> write(std::span<const persist_batch> batches) = 0;
   /// Makes everything that was written durable: one fdatasync of the log, and one of the term /
   /// vote copies if those changed. Any error is fatal for the process (exit 12).

@@ -125,11 +125,13 @@ result<void> wal::flush() {
       if (auto synced = sync(); !synced) return synced;
     if (new_segment && spares_.empty())
       if (auto made = make_spare(); !made) return made;
+    if (new_segment)
+      if (auto named = settle_names(); !named) return named;
     return encode_and_write(new_segment, total);
   }();
   if (done) commit_pending(new_segment);
   pending_.clear();
-  if (!done && done.error().code != storage_errc::no_space) failed_ = true;
+  if (!done && !may_be_repeated(done.error().code)) failed_ = true;
   return done;
 }
 
@@ -249,8 +251,18 @@ result<void> wal::make_spare() {
   if (!spares_.empty()) sequence = spares_.back().sequence + 1;
   auto handle = fs_->open(path(sequence), open_mode::create_new);
   if (!handle) return tl::unexpected(handle.error());
-  if (auto done = fs_->sync_dir(dir_); !done) return done;
+  names_unsynced_ = true;
+  if (auto done = settle_names(); !done) return done;
   spares_.push_back({sequence, 0, std::move(*handle), false});
+  return {};
+}
+
+/// The names of the files are durable. Without a descriptor for the folder they are not yet, and no
+/// segment is begun before.
+result<void> wal::settle_names() {
+  if (!names_unsynced_) return {};
+  if (auto done = fs_->sync_dir(dir_); !done) return done;
+  names_unsynced_ = false;
   return {};
 }
 
@@ -295,7 +307,6 @@ result<bool> wal::prepare() {
 
 result<void> wal::compact(log_index bound) {
   if (failed_) return refuse();
-  bool changed = false;
   while (live_.size() > 1 && live_.front().max_index < bound) {
     const live_segment old = live_.front();
     const bool fits = old.file_bytes >= options_.segment_bytes / 2 &&
@@ -305,17 +316,23 @@ result<void> wal::compact(log_index bound) {
           (spares_.empty() ? live_.back().sequence : spares_.back().sequence) + 1;
       if (auto done = fs_->rename(path(old.sequence), path(sequence)); !done) return done;
       auto handle = fs_->open(path(sequence), open_mode::write);
-      if (!handle) return tl::unexpected(handle.error());
       const bool ready = old.file_bytes >= options_.segment_bytes;
-      spares_.push_back({sequence, old.file_bytes, std::move(*handle), ready});
-      ++counters_.recycled;
+      if (handle) {
+        spares_.push_back({sequence, old.file_bytes, std::move(*handle), ready});
+        ++counters_.recycled;
+      } else if (handle.error().code != storage_errc::no_files) {
+        return tl::unexpected(handle.error());
+      } else if (auto done = fs_->unlink(path(sequence)); !done) {
+        return done;  // no spare without a descriptor for it
+      }
     } else if (auto done = fs_->unlink(path(old.sequence)); !done) {
       return done;
     }
     live_.pop_front();
-    changed = true;
+    names_unsynced_ = true;
   }
-  return changed ? fs_->sync_dir(dir_) : result<void>{};
+  if (auto done = settle_names(); !done && done.error().code != storage_errc::no_files) return done;
+  return {};
 }
 
 log_index wal::first_index() const noexcept {

@@ -79,6 +79,7 @@ class wal {
   [[nodiscard]] result<void> settle(wal_position settled);
   [[nodiscard]] std::uint64_t pending_bytes() const noexcept;
   [[nodiscard]] result<void> make_spare();
+  [[nodiscard]] result<void> settle_names();
   [[nodiscard]] result<void> fill(file& f, std::uint64_t& filled, std::uint64_t to);
   [[nodiscard]] result<void> encode_and_write(bool new_segment, std::uint64_t total);
   [[nodiscard]] result<void> write_short(std::size_t bytes, bool new_segment);
@@ -98,7 +99,8 @@ class wal {
   std::uint32_t next_previous_ = 0;  // checksum of the last record of the write under way
   log_index tail_index_;
   blixard::term tail_term_;
-  bool rotate_ = false;  // remains of a torn tail lie behind the end
+  bool rotate_ = false;          // remains of a torn tail lie behind the end
+  bool names_unsynced_ = false;  // files were made, renamed or removed since sync_dir
   bool failed_ = false;
   std::uint64_t last_write_bytes_ = 0;
 

@@ -15,7 +15,7 @@ void expect(const storage::result<T>& r) {
 
 template <class T>
 bool is_full(const storage::result<T>& r) {
-  return !r && r.error().code == storage::storage_errc::no_space;
+  return !r && storage::may_be_repeated(r.error().code);
 }
 
 }  // namespace

@@ -162,6 +162,8 @@ TEST_F(real_disk, a_directory_that_cannot_be_written_is_a_clear_error) {
 TEST_F(real_disk, errors_are_told_apart) {
   EXPECT_EQ(system_error(ENOSPC, "write", "x").code, storage_errc::no_space);
   EXPECT_EQ(system_error(EDQUOT, "write", "x").code, storage_errc::no_space);
+  EXPECT_EQ(system_error(EMFILE, "open", "x").code, storage_errc::no_files);
+  EXPECT_EQ(system_error(ENFILE, "open", "x").code, storage_errc::no_files);
   EXPECT_EQ(system_error(EROFS, "write", "x").code, storage_errc::read_only);
   EXPECT_EQ(system_error(EIO, "write", "x").code, storage_errc::io);
   EXPECT_EQ(exit_code(storage_errc::no_space), 11);

@@ -130,6 +130,47 @@ TEST(log, a_full_disk_refuses_the_write_and_takes_it_when_there_is_space) {
   EXPECT_EQ(after->hard, hard(2, 1, 3));
 }
 
+TEST(log, without_a_descriptor_for_the_next_segment_a_write_is_refused_and_taken_later) {
+  sim_disk disk;
+  auto [store, found] = open(disk, options(4096));
+  const auto first = make_entries(1, 5, 1, 100);
+  persist(*store, first);
+  disk.fail_opens(EMFILE);
+  const auto large = make_entries(6, 9, 1, 3000);
+  const auto batch = batch_of(large);
+  for (int n = 0; n < 2; ++n) {
+    const auto refused = store->write({&batch, 1});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, storage_errc::no_files);
+    EXPECT_EQ(store->last_index(), log_index{5});
+  }
+  disk.fail_opens(0);
+  persist(*store, large);
+  auto all = first;
+  all.insert(all.end(), large.begin(), large.end());
+  disk.crash_keeping_first(0);
+  const auto after = store::examine(disk, dir);
+  ASSERT_FALSE(after->corrupt) << after->corrupt->what;
+  EXPECT_EQ(after->entries, all);
+}
+
+TEST(log,
+     without_a_descriptor_a_segment_becomes_no_spare_and_what_follows_is_durable_all_the_same) {
+  sim_disk disk;
+  auto [store, found] = open(disk, options(4096));
+  for (std::uint64_t i = 1; i <= 40; ++i) persist(*store, make_entries(i, i, 1, 500));
+  for (const std::uint64_t index : {20, 35})
+    ASSERT_TRUE(store->save_snapshot(make_snapshot(index, 1)));
+  disk.fail_opens(EMFILE);
+  EXPECT_TRUE(store->compact(log_index{36}));
+  disk.fail_opens(0);
+  for (std::uint64_t i = 41; i <= 80; ++i) persist(*store, make_entries(i, i, 1, 500));
+  disk.crash_keeping_first(0);
+  const auto after = store::examine(disk, dir);
+  ASSERT_FALSE(after->corrupt) << after->corrupt->what;
+  EXPECT_EQ(after->last_index, log_index{80});
+}
+
 TEST(log, a_refused_write_with_a_snapshot_in_it_may_be_repeated_with_more_behind_it) {
   // What is in front of the snapshot reaches the disk before the snapshot is found too large.
   for (const std::uint64_t room : {0U, 2500U, 6000U}) {
