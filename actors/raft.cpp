@@ -75,6 +75,9 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
       loop_(loop),
       options_(std::move(options)),
       core_(core_config, disk, applied, disk.snapshot),
+      encoder_(options_.pool == nullptr
+                   ? raft::encoder::buffer_source(&buffer::make)
+                   : [pool = options_.pool](std::size_t bytes) { return pool->acquire(bytes); }),
       handed_(applied),
       applied_(applied),
       snapshot_index_(disk.snapshot ? disk.snapshot->index : log_index{}),
@@ -428,14 +431,9 @@ void raft_driver::persist_late() {
   late_hard_.reset();
 }
 
-// Null where there is no pool (tests): the codec makes a buffer.
-ref<buffer> raft_driver::head_for(const raft::message& m) const {
-  return options_.pool == nullptr ? nullptr : options_.pool->acquire(raft::head_size(m));
-}
-
 void raft_driver::queue_frame(raft::message& m) {
   pieces_.clear();
-  raft::encode(m, pieces_, head_for(m));
+  encoder_.encode(m, pieces_);
   peer_frame f{.to = m.to,
                .bulk = false,
                .frame = frame::make({.kind = frame_kind::raft,
@@ -452,12 +450,15 @@ void raft_driver::queue_frame(raft::message& m) {
 }
 
 void raft_driver::send_messages(raft::output& out) {
+  const auto before = encoder_.assembled();
   for (auto& m : out.messages) {
     if (m.type == raft::message_type::snapshot)
       start_snapshot_to(m);
     else
       queue_frame(m);
   }
+  encoder_.forget();
+  metrics_.entries_encoded.add(encoder_.assembled() - before);
 }
 
 void raft_driver::release_gated(persist_seq durable) {

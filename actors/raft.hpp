@@ -116,7 +116,6 @@ class raft_driver final : public hosted<raft_actor::base> {
   void answer(const origin& to, const error& e);
   void answer_done(const origin& to);
   void queue_frame(raft::message& m);
-  [[nodiscard]] ref<buffer> head_for(const raft::message& m) const;
   [[nodiscard]] std::uint64_t now() const noexcept;
 
   // raft_repair.cpp
@@ -163,6 +162,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   raft::core core_;
   raft::output out_;
   raft::decoded_message incoming_;  // scratch, as is pieces_: both keep their memory
+  raft::encoder encoder_;
   std::vector<slice> pieces_;
   bool flush_scheduled_ = false;
   bool stopping_ = false;

@@ -42,6 +42,7 @@ struct raft_metrics {
         snapshots_installed(r.counter<metric::raft_snapshots>(event::installed)),
         persist_waits(r.counter<metric::raft_persist_waits>()),
         payload_copies(r.counter<metric::raft_payload_copies>()),
+        entries_encoded(r.counter<metric::raft_entries_encoded>()),
         command_encodes(r.counter<metric::raft_command_encodes>()),
         invalid(r.counter<metric::router_invalid>()),
         commit_duration(r.histogram<metric::raft_commit_duration>()),
@@ -61,7 +62,7 @@ struct raft_metrics {
       learners, witnesses, outgoing, recovering, rank;
   metrics::counter leader_changes, elections, applied_proposals, refused, unknown, read_rounds,
       reads, lease_reads, repairs, snapshots_taken, snapshot_bytes, snapshots_sent,
-      snapshots_installed, persist_waits, payload_copies, command_encodes, invalid;
+      snapshots_installed, persist_waits, payload_copies, entries_encoded, command_encodes, invalid;
   metrics::histogram commit_duration, heartbeat_gap;
 };
 

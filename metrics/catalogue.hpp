@@ -119,6 +119,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_repairs, "blixard_raft_repairs_total", counter, none, "Repairs of this node's damaged log that were completed.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \
   X(raft_payload_copies, "blixard_raft_payload_copies_total", counter, none, "Entry payloads copied into a buffer of their own, because little arrived with them.") \
+  X(raft_entries_encoded, "blixard_raft_entries_encoded_total", counter, none, "Entries put into the wire form of an append; other followers that need the same entries at that moment share it.") \
   X(raft_command_encodes, "blixard_raft_command_encodes_total", counter, none, "Commands that this node put into wire form (its own and those it completed); a client's command is encoded by the client and never again.") \
   /* --- wal: written by the WAL's thread */ \
   X(wal_fsync_duration, "blixard_wal_fsync_duration_seconds", durations, none, "Duration of one fdatasync of the write-ahead log.") \

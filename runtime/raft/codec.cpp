@@ -245,14 +245,25 @@ void write_chunk(writer& w, const message& msg, const snapshot_chunk& chunk) {
   if (!chunk.data.empty()) w.prefix(no(m::snapshot_data), chunk.data.size());
 }
 
-std::size_t heads_size(const message& msg, const snapshot_chunk& chunk) {
-  std::size_t size = scalars_size(msg) + chunk_size(msg, chunk);
-  for (const entry& e : msg.entries) {
+// What entries take in all, and how much of it goes into the head buffer.
+struct entries_size {
+  std::size_t heads = 0;
+  std::size_t all = 0;
+};
+
+entries_size size_of(const std::vector<entry>& entries) {
+  entries_size size;
+  for (const entry& e : entries) {
     const std::size_t head = entry_head_size(e);
-    size += prefix_size(no(m::entries), head + e.data.size()) + head;
-    if (is_inlined(e.data)) size += e.data.size();
+    const std::size_t before = prefix_size(no(m::entries), head + e.data.size()) + head;
+    size.heads += before + (is_inlined(e.data) ? e.data.size() : 0);
+    size.all += before + e.data.size();
   }
   return size;
+}
+
+std::size_t heads_size(const message& msg, const snapshot_chunk& chunk) {
+  return scalars_size(msg) + chunk_size(msg, chunk) + size_of(msg.entries).heads;
 }
 
 snapshot_chunk whole(const message& msg) {
@@ -294,14 +305,12 @@ class assembler {
   std::size_t total_ = 0;
 };
 
-std::size_t assemble(const message& msg, const snapshot_chunk& chunk, std::vector<slice>& pieces,
-                     ref<buffer> head) {
-  const std::size_t needed = heads_size(msg, chunk);
-  if (!head) head = buffer::make(needed);
-  CHECK_LE(needed, head->capacity());
-  assembler out(std::move(head), pieces);
-  each_scalar(msg, [&](std::uint32_t field, std::uint64_t v) { out.w.field(field, v); });
-  for (const entry& e : msg.entries) {
+void write_scalars(writer& w, const message& msg) {
+  each_scalar(msg, [&](std::uint32_t field, std::uint64_t v) { w.field(field, v); });
+}
+
+void put_entries(assembler& out, const std::vector<entry>& entries) {
+  for (const entry& e : entries) {
     out.w.prefix(no(m::entries), entry_head_size(e) + e.data.size());
     write_entry_head(out.w, e);
     if (is_inlined(e.data))
@@ -309,6 +318,16 @@ std::size_t assemble(const message& msg, const snapshot_chunk& chunk, std::vecto
     else
       out.put(e.data);
   }
+}
+
+std::size_t assemble(const message& msg, const snapshot_chunk& chunk, std::vector<slice>& pieces,
+                     ref<buffer> head) {
+  const std::size_t needed = heads_size(msg, chunk);
+  if (!head) head = buffer::make(needed);
+  CHECK_LE(needed, head->capacity());
+  assembler out(std::move(head), pieces);
+  write_scalars(out.w, msg);
+  put_entries(out, msg.entries);
   write_chunk(out.w, msg, chunk);
   if (!chunk.data.empty()) out.put(chunk.data);
   return out.finish();
@@ -456,6 +475,33 @@ std::size_t encode_chunk(const message& msg, const snapshot_chunk& chunk,
                          std::vector<slice>& pieces) {
   return assemble(msg, chunk, pieces, nullptr);
 }
+
+std::size_t encoder::encode(const message& msg, std::vector<slice>& pieces) {
+  const entries_size size = size_of(msg.entries);
+  const bool may_share = msg.type == message_type::append && !msg.entries.empty();
+  if (!may_share) {
+    assembled_ += msg.entries.size();
+    return assemble(msg, whole(msg), pieces, source_(head_size(msg)));
+  }
+  const run here{msg.entries.front().index, msg.entries.back().index, msg.entries.back().term,
+                 size.all};
+  if (block_.empty() || here != known_) {
+    block_.clear();
+    assembler entries(source_(size.heads), block_);
+    put_entries(entries, msg.entries);
+    (void)entries.finish();
+    known_ = here;
+    assembled_ += msg.entries.size();
+  }
+  assembler small(source_(scalars_size(msg)), pieces);
+  write_scalars(small.w, msg);
+  pieces.reserve(pieces.size() + 1 + block_.size());
+  const std::size_t written = small.finish();
+  pieces.insert(pieces.end(), block_.begin(), block_.end());
+  return written + size.all;
+}
+
+void encoder::forget() noexcept { block_.clear(); }
 
 tl::expected<void, error> decode_into(const slice& body, decoded_message& out) {
   std::vector<entry> entries = std::move(out.msg.entries);

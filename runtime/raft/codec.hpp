@@ -13,7 +13,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "messages/buffer.hpp"
@@ -52,6 +54,39 @@ std::size_t encode(const message& m, std::vector<slice>& pieces, ref<buffer> hea
 
 /// As encode(), for one chunk of a snapshot message.
 std::size_t encode_chunk(const message& m, const snapshot_chunk& chunk, std::vector<slice>& pieces);
+
+/// Encodes what a node sends at one moment to several others. Entries that one append after another
+/// carries are assembled once: the later ones refer to those bytes, and only the small fields are
+/// their own. That two appends carry the same entries is told by the first and last index, the term
+/// of the last (log matching property, Raft section 5.3) and the bytes in all (a witness gets terms
+/// without data). One thread.
+class encoder {
+ public:
+  /// Gives an unshared buffer of at least so many bytes.
+  using buffer_source = std::function<ref<buffer>(std::size_t bytes)>;
+
+  explicit encoder(buffer_source source = &buffer::make) : source_(std::move(source)) {}
+
+  /// As the function encode().
+  std::size_t encode(const message& m, std::vector<slice>& pieces);
+  /// The moment is over: lets go of the entries' bytes.
+  void forget() noexcept;
+  /// Entries that were assembled since this object was made.
+  [[nodiscard]] std::uint64_t assembled() const noexcept { return assembled_; }
+
+ private:
+  struct run {
+    log_index first, last;
+    blixard::term last_term;
+    std::size_t bytes = 0;  // of the heads and the data
+    friend bool operator==(const run&, const run&) = default;
+  };
+
+  buffer_source source_;
+  run known_;
+  std::vector<slice> block_;  // of known_; empty: nothing
+  std::uint64_t assembled_ = 0;
+};
 
 /// Reads one message. errc::invalid_argument for anything that is not a well-formed message with
 /// known enum values and contiguous entries. Unknown fields are skipped, as Protobuf does.

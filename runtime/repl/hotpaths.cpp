@@ -33,6 +33,7 @@ constexpr std::array packed = {name{"blixard_net_packed_frames_total"}};
 constexpr std::array saved = {name{"blixard_net_packed_saved_bytes_total"}};
 constexpr std::array unpacked = {name{"blixard_net_unpacked_frames_total"}};
 
+constexpr std::array assembled = {name{"blixard_raft_entries_encoded_total"}};
 constexpr std::array encodes = {name{"blixard_raft_command_encodes_total"}};
 constexpr std::array applied = {name{"blixard_state_applied_entries_total"}};
 constexpr std::array compactions = {name{"blixard_raft_payload_copies_total"}};
@@ -76,6 +77,8 @@ constexpr std::array rows = {
     hotpath_row{"routing", "bytes not sent because of that", saved, {}},
     hotpath_row{"raft", "entries applied", applied, {}},
     hotpath_row{"raft", "encodes here per entry (a client's: 0)", encodes, applied},
+    hotpath_row{"raft", "entries put into appends per entry (1 for any number of followers)",
+                assembled, written},
     hotpath_row{"raft", "payloads moved out of sparse reads per entry", compactions, written},
     hotpath_row{"raft", "entries per sync", written, syncs},
     hotpath_row{"raft", "syncs waited for per entry", sync_waits, written},

@@ -281,6 +281,7 @@ void driver::hand_out(raft::output& out) {
   for (const auto& e : out.entries) checks_.entry_written(*core_, e);
   if (out.seq) persist(out);
   for (auto& m : out.messages) send_message(m);
+  encoder_.forget();
   if (out.repaired) submit(disk_job{.repaired = true});
   if (out.snapshot) {
     handed_ = std::max(handed_, out.snapshot->index);
@@ -339,7 +340,7 @@ void driver::persist(raft::output& out) {
 void driver::send_message(raft::message& m) {
   if (m.type == message_type::snapshot) return start_snapshot_to(m);
   pieces_.clear();
-  raft::encode(m, pieces_);
+  encoder_.encode(m, pieces_);
   gated_frame f{m.after,
                 {.from = where_.id,
                  .to = m.to,

@@ -183,6 +183,7 @@ class driver {
   std::unique_ptr<raft::core> core_;
   raft::output out_;
   raft::decoded_message decoded_;  // scratch, as the next
+  raft::encoder encoder_;
   std::vector<slice> pieces_;
   state::applied_result result_;
 

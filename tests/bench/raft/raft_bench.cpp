@@ -1,6 +1,12 @@
-// The core alone: a leader and two followers in one thread, no I/O. Entries are proposed in
-// batches, replicated, acknowledged as durable, committed and applied on all three nodes, and
-// compacted away.
+// A leader and two followers in one thread, no I/O. Entries are proposed in batches, replicated,
+// acknowledged as durable, committed and applied on all three nodes, and compacted away.
+//
+//   replicate_and_commit  the core alone: messages are handed over as objects
+//   replicated_hot        with all the bytes that a node makes: messages encoded, "received" and
+//                         decoded, records of all three logs with their checksums (wire.hpp)
+//   replicated_ordinary   the same as one writes it first: Protobuf objects, made and serialised
+//   for
+//                         each receiver, copied out where they arrive, serialised again for the log
 //
 // "entries/s" counts entries that are committed and applied on all three; "allocs/entry" every
 // operator new of all three nodes and of this driver.
@@ -8,13 +14,15 @@
 
 #include "tests/bench/allocations.hpp"
 #include "tests/bench/raft/three_nodes.hpp"
+#include "tests/bench/raft/wire.hpp"
 
 namespace blixard::raft {
 namespace {
 
-void replicate_and_commit(benchmark::State& state) {
+template <class Cluster>
+void replicate(benchmark::State& state) {
   const auto batch = static_cast<std::uint64_t>(state.range(0));
-  three_nodes cluster;
+  Cluster cluster;
   // Commands lie in the buffers that a socket read filled: several in one.
   constexpr std::size_t size = 256;
   const slice body = slice::copy_of(std::string(size * 64, 'x'));
@@ -31,7 +39,12 @@ void replicate_and_commit(benchmark::State& state) {
   state.counters["entries/s"] = benchmark::Counter(entries, benchmark::Counter::kIsRate);
   state.counters["allocs/entry"] = static_cast<double>(bench::allocations() - before) / entries;
 }
+void replicate_and_commit(benchmark::State& state) { replicate<three_nodes>(state); }
+void replicated_hot(benchmark::State& state) { replicate<three_cores<wire_hot>>(state); }
+void replicated_ordinary(benchmark::State& state) { replicate<three_cores<wire_ordinary>>(state); }
 BENCHMARK(replicate_and_commit)->Arg(1)->Arg(16)->Arg(64)->Arg(256)->Arg(1024);
+BENCHMARK(replicated_hot)->Arg(1)->Arg(64)->Arg(256);
+BENCHMARK(replicated_ordinary)->Arg(1)->Arg(64)->Arg(256);
 
 void confirm_reads(benchmark::State& state) {
   const auto batch = static_cast<std::uint64_t>(state.range(0));

@@ -76,6 +76,18 @@ class HotPaths(Case):
                 moved = c["blixard_net_copied_in_bytes_total"]
                 self.assertLess(moved, c["blixard_router_received_bytes_total"] / 20, node.number)
 
+    def test_an_entry_is_put_into_wire_form_once_for_both_followers(self):
+        cluster = self.cluster(3)
+        cluster.wait_voters()
+        nodes = [cluster.leader(), *cluster.followers()]
+        leader, *followers = self.change(nodes, lambda: self.put(nodes[0], PUTS))
+        self.assertEqual(cluster.leader(), nodes[0])
+        encoded = leader["blixard_raft_entries_encoded_total"]
+        self.assertGreaterEqual(encoded, PUTS)
+        self.assertLess(encoded, 1.5 * leader["blixard_wal_records_total"])  # one for each: 2 times
+        for c in followers:
+            self.assertEqual(c["blixard_raft_entries_encoded_total"], 0)
+
     def test_a_large_command_that_shrinks_is_sent_compressed_to_the_leader(self):
         cluster = self.cluster(3)
         cluster.wait_voters()
