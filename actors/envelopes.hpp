@@ -186,7 +186,7 @@ struct persist_request {
   persist_seq seq;
   bool must_sync = true;
   std::optional<snapshot> snap;
-  std::vector<entry> entries;
+  pooled_vector<entry> entries;
   std::optional<hard_state> hard;
   std::uint64_t asked_ns = 0;  // monotonic; 0: not known
 };
@@ -226,7 +226,7 @@ struct snapshot_stored {
 // ---------------------------------------------------------------- node-state
 
 struct committed {
-  std::vector<entry> entries;
+  pooled_vector<entry> entries;
   // Waiters, ascending by index; an entry without one has no waiter on this node.
   pooled_vector<std::pair<log_index, origin>> origins;
 };

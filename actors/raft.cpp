@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "actors/frames.hpp"
 
@@ -57,6 +58,13 @@ std::size_t wire_bytes(std::span<const frame_ptr> frames) noexcept {
   std::size_t n = 0;
   for (const auto& f : frames) n += f->wire_size();
   return n;
+}
+
+// The output keeps its memory for the next one, and what travels has pooled memory: no allocation
+// per batch.
+void take(pooled_vector<entry>& to, std::vector<entry>& from) {
+  to.assign(std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  from.clear();
 }
 
 constexpr auto to_ns(auto duration) {
@@ -418,7 +426,7 @@ void raft_driver::persist(raft::output& out) {
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
   for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
-  request.entries = std::move(out.entries);
+  take(request.entries, out.entries);
   request.hard = out.hard ? out.hard : late_hard_;
   request.asked_ns = net::monotonic_ns();
   late_hard_.reset();
@@ -499,7 +507,7 @@ void raft_driver::hand_committed(raft::output& out) {
     }
   }
   handed_ = out.committed.back().index;
-  batch.entries = std::move(out.committed);
+  take(batch.entries, out.committed);
   send(to_.state, std::move(batch));
 }
 
