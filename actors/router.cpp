@@ -66,6 +66,8 @@ router::router(caf::actor_config& config, host* where, const links& to, shared_f
     const auto& lane = lanes_.counters(static_cast<priority>(c));
     bindings_.push_back(r.bind<metric::router_queued>(
         [&lane] { return static_cast<double>(lane.queued_items.get()); }, c));
+    bindings_.push_back(r.bind<metric::router_lane_refused>(
+        [&lane] { return static_cast<double>(lane.dropped.get()); }, c));
   }
 }
 

@@ -133,7 +133,8 @@ inline constexpr std::array<label_info, label_count> labels{{
   /* --- router and transport: written by the I/O loop */ \
   X(router_sent, "blixard_router_sent_total", counter, priority, "Frames handed to a connection.") \
   X(router_received, "blixard_router_received_total", counter, priority, "Frames received.") \
-  X(router_dropped, "blixard_router_dropped_total", counter, priority, "Frames dropped because a queue was full or the peer gone.") \
+  X(router_dropped, "blixard_router_dropped_total", counter, priority, "Frames to others dropped because a queue was full or the peer gone.") \
+  X(router_lane_refused, "blixard_router_lane_refused_total", counter, priority, "Frames that arrived and found their lane full: requests are answered with `overloaded`, what else peers say is lost (Raft repeats what matters).") \
   X(router_superseded, "blixard_router_superseded_total", counter, priority, "Queued frames replaced by a newer one of the same kind and peer.") \
   X(router_queued, "blixard_router_queued_frames", gauge, priority, "Frames waiting in the lanes.") \
   X(router_queue_bytes, "blixard_router_queue_bytes", gauge, priority, "Bytes waiting in the lanes.") \

@@ -72,6 +72,7 @@ class lanes {
     std::uint64_t key = 0;
     std::size_t bytes = 0;
     priority cls = priority::normal;
+    std::uint32_t passed = 0;  // turns that its class had waited for this one
   };
 
   explicit lanes(const lanes_config& config) : config_(config) {}
@@ -83,8 +84,9 @@ class lanes {
   /// The next item by class and floor, or nothing.
   [[nodiscard]] std::optional<item> pop();
 
-  /// Puts back an item that was popped last and not used; it will be the first of its class again.
-  /// Bounds do not apply. Several items go back in the reverse order of their pops.
+  /// Puts back an item that was popped last and not used, as if it had not been: it is the first of
+  /// its class again, and its turn is not counted. Bounds do not apply. Several items go back in
+  /// the reverse order of their pops.
   void restore(item i);
 
   /// Drops everything (counted as dropped).
@@ -153,12 +155,13 @@ std::optional<typename lanes<T>::item> lanes<T>::pop() {
   const auto chosen = next_lane();
   if (!chosen) return std::nullopt;
   auto& l = lanes_[*chosen];
+  const auto passed = std::exchange(l.passed, 0);
   slot s = l.queue.pop_front();
   if (s.key != 0) index_.remove(s.key);
   --items_;
   account(l, 0, s.bytes);
   l.counters.sent.add();
-  return item{std::move(s.value), s.key, s.bytes, static_cast<priority>(*chosen)};
+  return item{std::move(s.value), s.key, s.bytes, static_cast<priority>(*chosen), passed};
 }
 
 template <class T>
@@ -171,6 +174,9 @@ void lanes<T>::restore(item i) {
   ++items_;
   account(l, bytes, 0);
   l.counters.sent.sub(1);
+  l.passed = i.passed;
+  for (auto c = static_cast<std::size_t>(i.cls) + 1; c < priority_count; ++c)
+    if (lanes_[c].passed != 0) --lanes_[c].passed;
 }
 
 template <class T>
@@ -223,7 +229,6 @@ std::optional<std::size_t> lanes<T>::next_lane() noexcept {
   if (!chosen) return chosen;
   for (std::size_t c = *chosen + 1; c < priority_count; ++c)
     if (!lanes_[c].queue.empty()) ++lanes_[c].passed;
-  lanes_[*chosen].passed = 0;
   return chosen;
 }
 

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <random>
+#include <vector>
 
 namespace blixard::routing {
 namespace {
@@ -66,6 +68,27 @@ TEST(lanes, under_a_flood_of_everything_shares_are_strict_with_a_floor) {
   }
   EXPECT_GE(served[0], 16'000 * 15 / 18);
   for (const int c : {1, 2, 3}) EXPECT_GE(served[static_cast<std::size_t>(c)], 16'000 / 18);
+}
+
+// What a connection does whose socket takes a part of what it is offered.
+TEST(lanes, the_floor_holds_where_popped_items_go_back) {
+  for (const std::size_t taken : {1u, 3u, 8u, 15u}) {
+    int_lanes l{wide(16)};
+    std::array<int, priority_count> served{};
+    for (int i = 0; i < 4'000; ++i) {
+      while (l.size(priority::critical) < 40) (void)l.push(priority::critical, 0, 1);
+      while (l.size(priority::low) < 40) (void)l.push(priority::low, 3, 1);
+      std::vector<int_lanes::item> popped;
+      while (popped.size() < 16) popped.push_back(*l.pop());
+      for (std::size_t k = 0; k < taken; ++k) ++served[static_cast<std::size_t>(popped[k].cls)];
+      while (popped.size() > taken) {
+        l.restore(std::move(popped.back()));
+        popped.pop_back();
+      }
+    }
+    const auto all = static_cast<int>(taken) * 4'000;
+    EXPECT_NEAR(served[3], all / 16, 1) << taken << " of 16 taken";
+  }
 }
 
 TEST(lanes, without_a_floor_the_order_is_strict) {
