@@ -20,24 +20,30 @@ bool worth_sharing(const slice& value) noexcept {
 
 }  // namespace
 
-kv_item::kv_item(std::string_view key, const slice& value, std::uint64_t version, bool share)
-    : key_size_(static_cast<std::uint32_t>(key.size())),
-      inline_size_(share ? 0 : static_cast<std::uint32_t>(value.size())),
+kv_item::kv_item(std::string_view key, const slice& value, std::uint64_t version, bool shares)
+    : value_size_(static_cast<std::uint32_t>(value.size())),
       version_(version),
-      hash_(hash_of(object_kind::kv, version, key, value.text())) {
+      hash_(hash_of(object_kind::kv, version, key, value.text())),
+      key_size_(static_cast<std::uint32_t>(key.size())),
+      shares_(shares) {
   auto* to = reinterpret_cast<char*>(this + 1);
+  if (shares) {
+    new (to) slice{value};
+    to += sizeof(slice);
+  }
   std::memcpy(to, key.data(), key.size());
-  if (share)
-    shared_ = value;
-  else if (!value.empty())
-    std::memcpy(to + key.size(), value.data(), value.size());
+  if (!shares && !value.empty()) std::memcpy(to + key.size(), value.data(), value.size());
+}
+
+kv_item::~kv_item() {
+  if (shares_) shared().~slice();
 }
 
 ref<const kv_item> kv_item::make(std::string_view key, const slice& value, std::uint64_t version) {
-  const bool share = worth_sharing(value);
-  const std::size_t extra = key.size() + (share ? 0 : value.size());
-  void* memory = ::operator new(sizeof(kv_item) + extra);
-  return ref<const kv_item>::adopt(new (memory) kv_item(key, value, version, share));
+  const bool shares = worth_sharing(value);
+  void* memory =
+      ::operator new(sizeof(kv_item) + key.size() + (shares ? sizeof(slice) : value.size()));
+  return ref<const kv_item>::adopt(new (memory) kv_item(key, value, version, shares));
 }
 
 void kv_item::release() const noexcept {

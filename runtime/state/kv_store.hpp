@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,11 @@ namespace blixard::state {
 
 /// A key, its value and the log index of the write. Immutable; shared by reference count between
 /// the store and its copies on any thread.
+///
+///     count, sizes, version, hash | key | value          small: one allocation
+///     count, sizes, version, hash | slice | key          large: the slice is of the entry
+///
+/// All that replacing an item reads of it comes first: one or two cache lines for a short key.
 class kv_item {
  public:
   [[nodiscard]] static ref<const kv_item> make(std::string_view key, const slice& value,
@@ -31,32 +37,38 @@ class kv_item {
   kv_item(const kv_item&) = delete;
   kv_item& operator=(const kv_item&) = delete;
 
-  [[nodiscard]] std::string_view key() const noexcept { return {bytes(), key_size_}; }
+  [[nodiscard]] std::string_view key() const noexcept {
+    return {bytes() + (shares_ ? sizeof(slice) : 0), key_size_};
+  }
   [[nodiscard]] std::string_view value() const noexcept {
-    return shared_.empty() ? std::string_view{bytes() + key_size_, inline_size_} : shared_.text();
+    return shares_ ? shared().text() : std::string_view{bytes() + key_size_, value_size_};
   }
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
   [[nodiscard]] hash128 hash() const noexcept { return hash_; }
   /// Whether the value is a slice of the entry's buffer.
-  [[nodiscard]] bool shares_entry() const noexcept { return !shared_.empty(); }
+  [[nodiscard]] bool shares_entry() const noexcept { return shares_; }
 
   void add_ref() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept;
 
  private:
-  kv_item(std::string_view key, const slice& value, std::uint64_t version, bool share);
-  ~kv_item() = default;
+  kv_item(std::string_view key, const slice& value, std::uint64_t version, bool shares);
+  ~kv_item();
   [[nodiscard]] const char* bytes() const noexcept {
     return reinterpret_cast<const char*>(this + 1);
   }
+  [[nodiscard]] const slice& shared() const noexcept {
+    return *std::launder(reinterpret_cast<const slice*>(this + 1));
+  }
 
   mutable std::atomic<std::uint32_t> count_{1};
-  std::uint32_t key_size_;
-  std::uint32_t inline_size_;
+  std::uint32_t value_size_;
   std::uint64_t version_;
   hash128 hash_;
-  slice shared_;
+  std::uint32_t key_size_;
+  bool shares_;
 };
+static_assert(sizeof(kv_item) == 40 && alignof(kv_item) >= alignof(slice));
 
 /// Where the tree keeps an item: with a hash of its key, so that a search need not follow the
 /// pointers of the items that it passes.

@@ -217,7 +217,11 @@ TEST(put_view, agrees_with_protobuf_on_every_damaged_byte) {
 
 TEST(kv_item, shares_a_large_value_and_copies_one_that_would_pin_more_than_itself) {
   const auto large = slice::copy_of(std::string(128 * 1024, 'x'));
-  EXPECT_TRUE(kv_item::make("k", large, 1)->shares_entry());
+  const auto shares = kv_item::make("k", large, 1);
+  EXPECT_TRUE(shares->shares_entry());
+  EXPECT_EQ(shares->key(), "k");
+  EXPECT_EQ(shares->value().data(), large.text().data()) << "the entry's own bytes";
+  EXPECT_EQ(shares->value().size(), large.size());
   EXPECT_FALSE(kv_item::make("k", large.sub(0, 63 * 1024), 1)->shares_entry());
   const auto small = slice::copy_of("small");
   const auto item = kv_item::make("k", small, 1);
