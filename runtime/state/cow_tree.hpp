@@ -13,6 +13,10 @@
 // Deletion frees a node when it is empty and does not merge half-empty ones ("free-at-empty",
 // Johnson & Shasha 1993): simpler, and as good for any mix with as many inserts as deletes.
 //
+// Where memory is not in the cache, a search costs the lines that it touches. So leaves keep a byte
+// of each key and inner nodes the heads of their separators (key_heads.hpp) where `Order` gives
+// them, and the pointers to items and children by themselves.
+//
 // Thread rule: a tree object has one owner; copies may live on any thread, since nodes that are
 // shared are never written.
 #pragma once
@@ -22,10 +26,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "messages/buffer.hpp"
 #include "messages/check.hpp"
+#include "runtime/state/key_heads.hpp"
 
 namespace blixard::state {
 
@@ -33,13 +41,18 @@ namespace blixard::state {
 /// `compare(probe, key or item's key)` as a three-way ordering for every probe type used.
 ///
 /// Where the key of an item lies behind a pointer, every step of a binary search in a leaf is a
-/// cache miss. Then `Order` may also give `print_of(probe)`, a number that equal keys share, and
-/// `print(item)`, the same from the item itself: a leaf is searched by it first, and only an item
-/// with that number is looked at.
+/// cache miss. Then `Order` may also give `tag_of(probe)`, a byte that equal keys share: a leaf
+/// keeps them side by side, and only an item with that byte is looked at; and `fetch(item)`, which
+/// asks memory for what a comparison and a reference will touch. Where keys are texts, compared as
+/// unsigned bytes, `text_of(probe or key)` gives them.
 template <class Item, class Order>
 class cow_tree {
   static constexpr std::size_t fanout = 32;
   using key_type = typename Order::key_type;
+
+  static constexpr bool has_tags = requires(const Item& i) { Order::tag_of(Order::key_of(i)); };
+  static constexpr bool has_heads = requires(const key_type& k) { Order::text_of(k); };
+  struct nothing {};
 
   struct node {
     explicit node(bool is_leaf) noexcept : leaf(is_leaf) {}
@@ -60,13 +73,20 @@ class cow_tree {
   };
   struct leaf_node : node {
     leaf_node() noexcept : node(true) {}
+    [[no_unique_address]] std::array<std::uint8_t, has_tags ? fanout : 0> tags{};
     std::array<Item, fanout> items{};
   };
   struct inner_node : node {
     inner_node() noexcept : node(false) {}
+    /// To be called when separators have changed.
+    void read_heads() {
+      if constexpr (has_heads)
+        heads.read(this->count - 1U, [&](std::size_t i) { return Order::text_of(keys[i + 1]); });
+    }
+    [[no_unique_address]] std::conditional_t<has_heads, key_heads<fanout>, nothing> heads{};
+    std::array<ref<node>, fanout> children{};
     std::array<key_type, fanout>
         keys{};  // keys[i] separates child i-1 from child i; keys[0] unused
-    std::array<ref<node>, fanout> children{};
   };
 
  public:
@@ -92,33 +112,73 @@ class cow_tree {
   [[nodiscard]] const Item* find(const Probe& key) const {
     const node* n = root_.get();
     if (n == nullptr) return nullptr;
+    const auto tag = tag_of(key);
     while (!n->leaf) {
       const auto& in = as_inner(*n);
       n = in.children[child_for(in, key)].get();
     }
     const auto& lf = as_leaf(*n);
-    const auto [at, found] = position(lf, key);
+    const auto [at, found] = position(lf, key, tag);
     return found ? &lf.items[at] : nullptr;
   }
 
   /// Inserts the item or puts it in the place of the one with its key, which is returned through
   /// `replaced` where that is not null. True if it is new.
   bool put(Item item, Item* replaced = nullptr) {
+    const auto& key = Order::key_of(item);
+    const auto where = descend(key);
+    return put_at(where, std::move(item), replaced);
+  }
+
+  /// A put in steps, for a caller that has something else to do while memory comes: descend() finds
+  /// the leaf, look() what may be the item with that key, put_at() puts the item with that key.
+  /// Nothing else may happen to the tree in between.
+  class spot {
+    friend class cow_tree;
+    leaf_node* leaf = nullptr;
+    std::uint8_t tag = 0;
+  };
+  template <class Probe>
+  [[nodiscard]] spot descend(const Probe& key) {
+    spot out;
+    out.tag = tag_of(key);
     if (!root_) root_ = ref<node>::adopt(new leaf_node);
-    if (root_->count == fanout) grow_root();
-    ref<node>* at = &root_;
-    for (;;) {
-      node& n = own(*at);
-      if (n.leaf) break;
-      auto& in = as_inner(n);
-      std::size_t c = child_for(in, Order::key_of(item));
-      if (in.children[c]->count == fanout) {
-        split_child(in, c);
-        if (Order::compare(Order::key_of(item), in.keys[c + 1]) >= 0) ++c;
-      }
-      at = &in.children[c];
+    node* n = &own(root_);
+    while (!n->leaf) {
+      auto& in = as_inner(*n);
+      n = &own(in.children[child_for(in, key)]);
     }
-    return put_in_leaf(as_leaf(**at), std::move(item), replaced);
+    out.leaf = &as_leaf(*n);
+    return out;
+  }
+  void look(const spot& where) const {
+    if constexpr (has_tags) {
+      const std::size_t at = next_tagged(*where.leaf, where.tag, 0);
+      if (at < where.leaf->count) fetch_item(where.leaf->items[at]);
+    }
+  }
+  bool put_at(const spot& where, Item item, Item* replaced = nullptr) {
+    const auto& key = Order::key_of(item);
+    leaf_node* lf = where.leaf;
+    auto [at, found] = position(*lf, key, where.tag);
+    if (found) {
+      if (replaced != nullptr) *replaced = std::move(lf->items[at]);
+      lf->items[at] = std::move(item);
+      return false;
+    }
+    if (lf->count == fanout) {
+      lf = &split_down_to(key);
+      at = binary_position(*lf, key).at;
+    }
+    open_gap(lf->items, at, lf->count);
+    lf->items[at] = std::move(item);
+    if constexpr (has_tags) {
+      open_gap(lf->tags, at, lf->count);
+      lf->tags[at] = where.tag;
+    }
+    ++lf->count;
+    ++size_;
+    return true;
   }
 
   /// Removes the item with that key into `removed` (may be null). False if there is none; then
@@ -154,11 +214,28 @@ class cow_tree {
   static const inner_node& as_inner(const node& n) { return static_cast<const inner_node&>(n); }
   static inner_node& as_inner(node& n) { return static_cast<inner_node&>(n); }
 
+  template <class Probe>
+  static std::uint8_t tag_of(const Probe& key) {
+    if constexpr (has_tags)
+      return Order::tag_of(key);
+    else
+      return 0;
+  }
+
+  static void fetch_item(const Item& i) noexcept {
+    if constexpr (requires { Order::fetch(i); }) Order::fetch(i);
+  }
+
   /// The child that holds `key` if any does: the last one whose separator is not above it.
   template <class Probe>
   static std::size_t child_for(const inner_node& n, const Probe& key) {
     std::size_t lo = 0;
     std::size_t hi = n.count;
+    if constexpr (has_heads) {
+      const auto between = n.heads.find(Order::text_of(key));
+      lo = between.first;
+      hi = between.last + 1;
+    }
     while (hi - lo > 1) {
       const std::size_t mid = (lo + hi) / 2;
       if (Order::compare(key, n.keys[mid]) < 0)
@@ -169,19 +246,28 @@ class cow_tree {
     return lo;
   }
 
+  /// The first item from `at` on that has the tag, or n.count.
+  static std::size_t next_tagged(const leaf_node& n, std::uint8_t tag, std::size_t at) {
+    const auto* from = n.tags.data();
+    const auto* hit = std::memchr(from + at, tag, n.count - at);
+    return hit == nullptr ? n.count
+                          : static_cast<std::size_t>(static_cast<const std::uint8_t*>(hit) - from);
+  }
+
   struct place {
     std::size_t at;  // of the first item that is not below the key
     bool found;
   };
   template <class Probe>
-  static place position(const leaf_node& n, const Probe& key) {
-    if constexpr (requires { Order::print_of(key); }) {
-      const auto print = Order::print_of(key);
-      for (std::size_t i = 0; i < n.count; ++i)
-        if (Order::print(n.items[i]) == print &&
-            Order::compare(key, Order::key_of(n.items[i])) == 0)
-          return {i, true};
+  static place position(const leaf_node& n, const Probe& key, std::uint8_t tag) {
+    if constexpr (has_tags) {
+      for (auto i = next_tagged(n, tag, 0); i < n.count; i = next_tagged(n, tag, i + 1))
+        if (Order::compare(key, Order::key_of(n.items[i])) == 0) return {i, true};
     }
+    return binary_position(n, key);
+  }
+  template <class Probe>
+  static place binary_position(const leaf_node& n, const Probe& key) {
     std::size_t lo = 0;
     std::size_t hi = n.count;
     while (lo < hi) {
@@ -196,24 +282,47 @@ class cow_tree {
     return {lo, false};
   }
 
-  /// The node behind `r`, cloned first if a copy of the tree shares it.
+  /// The node behind `r`, cloned first if a copy of the tree shares it. Each thing that the clone
+  /// refers to is counted, which touches it: all of them are asked for first.
   static node& own(ref<node>& r) {
     if (r->unique()) return *r;
     if (r->leaf) {
-      auto* copy = new leaf_node;
       const auto& from = as_leaf(*r);
+      for (std::size_t i = 0; i < from.count; ++i) fetch_item(from.items[i]);
+      auto* copy = new leaf_node;
       std::copy_n(from.items.begin(), from.count, copy->items.begin());
+      copy->tags = from.tags;
       copy->count = from.count;
       r = ref<node>::adopt(copy);
     } else {
-      auto* copy = new inner_node;
       const auto& from = as_inner(*r);
+      for (std::size_t i = 0; i < from.count; ++i) __builtin_prefetch(from.children[i].get());
+      auto* copy = new inner_node;
       std::copy_n(from.keys.begin(), from.count, copy->keys.begin());
       std::copy_n(from.children.begin(), from.count, copy->children.begin());
+      copy->heads = from.heads;
       copy->count = from.count;
       r = ref<node>::adopt(copy);
     }
     return *r;
+  }
+
+  /// The leaf where a new key belongs, with room for it: nodes that are full are split on the way.
+  template <class Probe>
+  leaf_node& split_down_to(const Probe& key) {
+    if (root_->count == fanout) grow_root();
+    ref<node>* at = &root_;
+    for (;;) {
+      node& n = own(*at);
+      if (n.leaf) return as_leaf(n);
+      auto& in = as_inner(n);
+      std::size_t c = child_for(in, key);
+      if (in.children[c]->count == fanout) {
+        split_child(in, c);
+        if (Order::compare(key, in.keys[c + 1]) >= 0) ++c;
+      }
+      at = &in.children[c];
+    }
   }
 
   void grow_root() {
@@ -227,31 +336,48 @@ class cow_tree {
   /// Splits the full child `c` of an owned node that has room for one more.
   static void split_child(inner_node& parent, std::size_t c) {
     node& left = own(parent.children[c]);
-    constexpr std::size_t half = fanout / 2;
-    ref<node> right;
     key_type separator{};
-    if (left.leaf) {
-      auto* n = new leaf_node;
-      auto& from = as_leaf(left);
-      std::move(from.items.begin() + half, from.items.end(), n->items.begin());
-      for (std::size_t i = half; i < fanout; ++i) from.items[i] = Item{};
-      separator = key_type{Order::key_of(n->items[0])};
-      right = ref<node>::adopt(n);
-    } else {
-      auto* n = new inner_node;
-      auto& from = as_inner(left);
-      std::move(from.keys.begin() + half, from.keys.end(), n->keys.begin());
-      std::move(from.children.begin() + half, from.children.end(), n->children.begin());
-      separator = std::move(n->keys[0]);
-      right = ref<node>::adopt(n);
-    }
-    right->count = fanout - half;
-    left.count = half;
+    ref<node> right =
+        left.leaf ? split_leaf(as_leaf(left), separator) : split_inner(as_inner(left), separator);
     open_gap(parent.keys, c + 1, parent.count);
     open_gap(parent.children, c + 1, parent.count);
     parent.keys[c + 1] = std::move(separator);
     parent.children[c + 1] = std::move(right);
     ++parent.count;
+    parent.read_heads();
+  }
+  static constexpr std::size_t half = fanout / 2;
+  static ref<node> split_leaf(leaf_node& from, key_type& separator) {
+    auto* n = new leaf_node;
+    std::move(from.items.begin() + half, from.items.end(), n->items.begin());
+    for (std::size_t i = half; i < fanout; ++i) from.items[i] = Item{};
+    if constexpr (has_tags) std::copy(from.tags.begin() + half, from.tags.end(), n->tags.begin());
+    n->count = fanout - half;
+    from.count = half;
+    separator = separator_of(from.items[half - 1], n->items[0]);
+    return ref<node>::adopt(n);
+  }
+  /// Above `low`, not above `high`: of texts the shortest, which mostly needs no memory of its own.
+  static key_type separator_of(const Item& low, const Item& high) {
+    if constexpr (has_heads) {
+      const std::string_view a = Order::text_of(Order::key_of(low));
+      const std::string_view b = Order::text_of(Order::key_of(high));
+      const auto differ = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).second;
+      return key_type{b.begin(), differ + 1};
+    } else {
+      return key_type{Order::key_of(high)};
+    }
+  }
+  static ref<node> split_inner(inner_node& from, key_type& separator) {
+    auto* n = new inner_node;
+    std::move(from.keys.begin() + half, from.keys.end(), n->keys.begin());
+    std::move(from.children.begin() + half, from.children.end(), n->children.begin());
+    n->count = fanout - half;
+    from.count = half;
+    separator = std::move(n->keys[0]);
+    n->read_heads();
+    from.read_heads();
+    return ref<node>::adopt(n);
   }
 
   template <class Array>
@@ -268,30 +394,18 @@ class cow_tree {
     a[count - 1] = {};
   }
 
-  bool put_in_leaf(leaf_node& n, Item item, Item* replaced) {
-    const auto [at, found] = position(n, Order::key_of(item));
-    if (found) {
-      if (replaced != nullptr) *replaced = std::move(n.items[at]);
-      n.items[at] = std::move(item);
-      return false;
-    }
-    open_gap(n.items, at, n.count);
-    n.items[at] = std::move(item);
-    ++n.count;
-    ++size_;
-    return true;
-  }
-
   /// Removes a key that is there; empties `r` when nothing is left below it.
   template <class Probe>
   static void erase_below(ref<node>& r, const Probe& key, Item* removed) {
     node& n = own(r);
     if (n.leaf) {
       auto& lf = as_leaf(n);
-      const auto [at, found] = position(lf, key);
+      const auto [at, found] = position(lf, key, tag_of(key));
       CHECK(found);
       if (removed != nullptr) *removed = std::move(lf.items[at]);
       close_gap(lf.items, at, lf.count);
+      if constexpr (has_tags) close_gap(lf.tags, at, lf.count);
+      if (--lf.count == 0) r = nullptr;
     } else {
       auto& in = as_inner(n);
       const std::size_t c = child_for(in, key);
@@ -299,8 +413,11 @@ class cow_tree {
       if (in.children[c]) return;
       close_gap(in.keys, c, in.count);
       close_gap(in.children, c, in.count);
+      if (--in.count == 0)
+        r = nullptr;
+      else
+        in.read_heads();
     }
-    if (--n.count == 0) r = nullptr;
   }
 
   template <class Between>
@@ -328,7 +445,7 @@ class cow_tree {
   static bool visit_from(const node& n, const Probe& key, F& f) {
     if (n.leaf) {
       const auto& lf = as_leaf(n);
-      for (std::size_t i = position(lf, key).at; i < lf.count; ++i)
+      for (std::size_t i = binary_position(lf, key).at; i < lf.count; ++i)
         if (!f(lf.items[i])) return false;
       return true;
     }

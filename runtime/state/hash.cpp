@@ -31,6 +31,10 @@ hash128 hash_of(object_kind kind, std::uint64_t number, std::string_view a, std:
   return from_xxh(XXH3_128bits_withSeed(both.data(), sizeof both, seed_of(kind, a.size())));
 }
 
+std::uint8_t tag_of(std::string_view key) noexcept {
+  return static_cast<std::uint8_t>(XXH3_64bits(key.data(), key.size()) >> 56U);
+}
+
 std::string to_hex(hash128 h) {
   static constexpr std::string_view digits = "0123456789abcdef";
   std::string out(32, '0');

@@ -47,6 +47,9 @@ enum class object_kind : std::uint8_t {
 [[nodiscard]] hash128 hash_of(object_kind kind, std::uint64_t number, std::string_view a,
                               std::string_view b);
 
+/// A byte that stands for a key where keys are searched for. Not part of any format.
+[[nodiscard]] std::uint8_t tag_of(std::string_view key) noexcept;
+
 /// 32 lower-case hex digits, most significant first.
 [[nodiscard]] std::string to_hex(hash128 h);
 

@@ -20,10 +20,11 @@ bool worth_sharing(const slice& value) noexcept {
 
 }  // namespace
 
-kv_item::kv_item(std::string_view key, const slice& value, std::uint64_t version, bool shares)
+kv_item::kv_item(std::string_view key, const slice& value, std::uint64_t version, hash128 hash,
+                 bool shares)
     : value_size_(static_cast<std::uint32_t>(value.size())),
       version_(version),
-      hash_(hash_of(object_kind::kv, version, key, value.text())),
+      hash_(hash),
       key_size_(static_cast<std::uint32_t>(key.size())),
       shares_(shares) {
   auto* to = reinterpret_cast<char*>(this + 1);
@@ -39,11 +40,12 @@ kv_item::~kv_item() {
   if (shares_) shared().~slice();
 }
 
-ref<const kv_item> kv_item::make(std::string_view key, const slice& value, std::uint64_t version) {
+ref<const kv_item> kv_item::make(std::string_view key, const slice& value, std::uint64_t version,
+                                 hash128 hash) {
   const bool shares = worth_sharing(value);
   void* memory =
       ::operator new(sizeof(kv_item) + key.size() + (shares ? sizeof(slice) : value.size()));
-  return ref<const kv_item>::adopt(new (memory) kv_item(key, value, version, shares));
+  return ref<const kv_item>::adopt(new (memory) kv_item(key, value, version, hash, shares));
 }
 
 void kv_item::release() const noexcept {
@@ -53,17 +55,21 @@ void kv_item::release() const noexcept {
   ::operator delete(self);
 }
 
+// The memory of a leaf and of the item that goes comes while the new one is made.
 void kv_store::put(std::string_view key, const slice& value, std::uint64_t version) {
-  kv_slot slot{kv_item::make(key, value, version)};
-  sum_ += slot.item->hash();
-  kv_slot old;
-  if (!tree_.put(std::move(slot), &old)) sum_ -= old.item->hash();
+  const auto where = tree_.descend(key);
+  const hash128 hash = hash_of(object_kind::kv, version, key, value.text());
+  tree_.look(where);
+  auto item = kv_item::make(key, value, version, hash);
+  sum_ += hash;
+  ref<const kv_item> old;
+  if (!tree_.put_at(where, std::move(item), &old)) sum_ -= old->hash();
 }
 
 bool kv_store::erase(std::string_view key) {
-  kv_slot old;
+  ref<const kv_item> old;
   if (!tree_.erase(key, &old)) return false;
-  sum_ -= old.item->hash();
+  sum_ -= old->hash();
   return true;
 }
 

@@ -9,7 +9,6 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <new>
 #include <string>
 #include <string_view>
@@ -32,7 +31,12 @@ namespace blixard::state {
 class kv_item {
  public:
   [[nodiscard]] static ref<const kv_item> make(std::string_view key, const slice& value,
-                                               std::uint64_t version);
+                                               std::uint64_t version) {
+    return make(key, value, version, hash_of(object_kind::kv, version, key, value.text()));
+  }
+  /// The same where the hash is known already.
+  [[nodiscard]] static ref<const kv_item> make(std::string_view key, const slice& value,
+                                               std::uint64_t version, hash128 hash);
 
   kv_item(const kv_item&) = delete;
   kv_item& operator=(const kv_item&) = delete;
@@ -48,11 +52,18 @@ class kv_item {
   /// Whether the value is a slice of the entry's buffer.
   [[nodiscard]] bool shares_entry() const noexcept { return shares_; }
 
+  /// Asks for what a comparison or a replacement will read.
+  void fetch() const noexcept {
+    __builtin_prefetch(this);
+    __builtin_prefetch(bytes() + 15);  // with a key of 16 bytes, maybe the next line
+  }
+
   void add_ref() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept;
 
  private:
-  kv_item(std::string_view key, const slice& value, std::uint64_t version, bool shares);
+  kv_item(std::string_view key, const slice& value, std::uint64_t version, hash128 hash,
+          bool shares);
   ~kv_item();
   [[nodiscard]] const char* bytes() const noexcept {
     return reinterpret_cast<const char*>(this + 1);
@@ -70,39 +81,25 @@ class kv_item {
 };
 static_assert(sizeof(kv_item) == 40 && alignof(kv_item) >= alignof(slice));
 
-/// Where the tree keeps an item: with a hash of its key, so that a search need not follow the
-/// pointers of the items that it passes.
-struct kv_slot {
-  kv_slot() = default;
-  explicit kv_slot(ref<const kv_item> i) noexcept
-      : item(std::move(i)), print(std::hash<std::string_view>{}(item->key())) {}
-  // NOLINTNEXTLINE(google-explicit-constructor): whoever walks the tree sees items
-  operator const ref<const kv_item>&() const noexcept { return item; }
-
-  ref<const kv_item> item;
-  std::size_t print = 0;
-};
-
 struct kv_order {
   using key_type = std::string;
-  static std::string_view key_of(const kv_slot& s) noexcept { return s.item->key(); }
+  static std::string_view key_of(const ref<const kv_item>& i) noexcept { return i->key(); }
   static std::strong_ordering compare(std::string_view a, std::string_view b) noexcept {
     return a.compare(b) <=> 0;  // as unsigned bytes
   }
-  static std::size_t print_of(std::string_view key) noexcept {
-    return std::hash<std::string_view>{}(key);
-  }
-  static std::size_t print(const kv_slot& s) noexcept { return s.print; }
+  static std::uint8_t tag_of(std::string_view key) noexcept { return state::tag_of(key); }
+  static std::string_view text_of(std::string_view key) noexcept { return key; }
+  static void fetch(const ref<const kv_item>& i) noexcept { i->fetch(); }
 };
 
-using kv_tree = cow_tree<kv_slot, kv_order>;
+using kv_tree = cow_tree<ref<const kv_item>, kv_order>;
 
 class kv_store {
  public:
   /// The item, or null. Good until the key is written again.
   [[nodiscard]] const kv_item* find(std::string_view key) const {
     const auto* i = tree_.find(key);
-    return i == nullptr ? nullptr : i->item.get();
+    return i == nullptr ? nullptr : i->get();
   }
   void put(std::string_view key, const slice& value, std::uint64_t version);
   /// False if there is no such key.

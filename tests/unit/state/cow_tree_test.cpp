@@ -3,8 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <functional>
 #include <map>
 #include <random>
+#include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace blixard::state {
@@ -88,6 +93,163 @@ TEST(cow_tree, copies_stay_as_they_were) {
   }
   for (const auto& [copy, expected] : copies) EXPECT_EQ(content(copy), expected);
   EXPECT_EQ(content(t), model);
+}
+
+// --- trees that are searched by tags and heads
+
+struct text_item {
+  std::string key;
+  int value = 0;
+};
+
+/// Tags out of `tags` different ones: with one, all keys collide.
+template <unsigned tags>
+struct text_order {
+  using key_type = std::string;
+  static std::string_view key_of(const text_item& i) noexcept { return i.key; }
+  static std::strong_ordering compare(std::string_view a, std::string_view b) noexcept {
+    return a.compare(b) <=> 0;
+  }
+  static std::uint8_t tag_of(std::string_view key) noexcept {
+    return static_cast<std::uint8_t>(std::hash<std::string_view>{}(key) % tags);
+  }
+  static std::string_view text_of(std::string_view key) noexcept { return key; }
+};
+
+/// Keys that are hard to tell apart: short ones of few bytes (zero and those above 0x7F among
+/// them), one of which begins another; behind nothing, a short or a very long beginning.
+std::string hard_key(std::mt19937& random) {
+  static constexpr std::string_view bytes{
+      "\0\x01"
+      "a\x80\xff",
+      5};
+  static const std::array<std::string, 4> beginnings{"", "k/", std::string(60, 'p'),
+                                                     std::string(60, 'p') + std::string(9, '\0')};
+  std::string out = beginnings[random() % beginnings.size()];
+  for (auto n = random() % 11; n > 0; --n) out += bytes[random() % bytes.size()];
+  return out;
+}
+
+template <class Tree>
+std::map<std::string, int> texts(const Tree& t) {
+  std::map<std::string, int> out;
+  t.for_each([&](const text_item& i) {
+    EXPECT_TRUE(out.empty() || out.rbegin()->first < i.key) << "in order";
+    out.emplace(i.key, i.value);
+  });
+  return out;
+}
+
+/// Changes a tree and a map alike, and copies the tree on the way.
+template <class Order>
+void texts_as_in_a_map(unsigned seed) {
+  std::mt19937 random(seed);
+  cow_tree<text_item, Order> t;
+  std::map<std::string, int> model;
+  std::vector<std::pair<cow_tree<text_item, Order>, std::map<std::string, int>>> copies;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string key = hard_key(random);
+    text_item old;
+    const auto there = model.find(key);
+    if (random() % 10 < (i < 4000 ? 8U : 1U)) {
+      ASSERT_EQ(t.put({key, i}, &old), there == model.end());
+      model[key] = i;
+    } else {
+      ASSERT_EQ(t.erase(key, &old), there != model.end());
+      if (there != model.end()) model.erase(there);
+    }
+    ASSERT_EQ(t.size(), model.size());
+    const std::string probe = hard_key(random);
+    const auto* found = t.find(probe);
+    const auto expected = model.find(probe);
+    ASSERT_EQ(found != nullptr, expected != model.end());
+    if (found != nullptr) {
+      ASSERT_EQ(found->value, expected->second);
+    }
+    const auto from = model.lower_bound(probe);
+    t.for_each_from(probe, [&](const text_item& first) {
+      EXPECT_TRUE(from != model.end() && first.key == from->first);
+      return false;
+    });
+    if (i % 1000 == 500) copies.emplace_back(t, model);
+  }
+  EXPECT_EQ(texts(t), model);
+  for (const auto& [copy, expected_of_copy] : copies) EXPECT_EQ(texts(copy), expected_of_copy);
+  for (const auto& [key, value] : model) ASSERT_TRUE(t.erase(key));
+  EXPECT_TRUE(t.empty());
+}
+
+TEST(cow_tree, with_tags_and_heads_does_what_a_map_does_and_copies_stay) {
+  for (unsigned seed = 0; seed < 5; ++seed) texts_as_in_a_map<text_order<256>>(seed);
+}
+
+TEST(cow_tree, tags_that_collide_cost_comparisons_only) {
+  for (unsigned seed = 0; seed < 5; ++seed) {
+    texts_as_in_a_map<text_order<1>>(seed);
+    texts_as_in_a_map<text_order<2>>(seed);
+  }
+}
+
+TEST(cow_tree, a_put_in_steps_is_a_put) {
+  std::mt19937 random(3);
+  cow_tree<text_item, text_order<256>> t;
+  std::map<std::string, int> model;
+  for (int i = 0; i < 5000; ++i) {
+    const std::string key = hard_key(random);
+    const auto where = t.descend(std::string_view{key});
+    t.look(where);
+    text_item old;
+    const auto there = model.find(key);
+    ASSERT_EQ(t.put_at(where, {key, i}, &old), there == model.end());
+    if (there != model.end()) {
+      ASSERT_EQ(old.value, there->second);
+    }
+    model[key] = i;
+  }
+  EXPECT_EQ(texts(t), model);
+}
+
+TEST(cow_tree, putting_a_key_again_splits_no_leaf) {
+  tree t;
+  for (int k = 0; k < 32; ++k) t.put({k, k});
+  for (int k = 0; k < 32; ++k) t.put({k, -k});
+  int leaves = 0;
+  t.let_go([&] { ++leaves; });
+  EXPECT_EQ(leaves, 1) << "it is full, and nothing new came";
+}
+
+TEST(key_heads, find_what_a_comparison_with_every_text_finds) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 300; ++round) {
+    std::set<std::string> set;
+    for (auto n = random() % 33; n > 0; --n) set.insert(hard_key(random));
+    const std::vector<std::string> all(set.begin(), set.end());
+    key_heads<32> heads;
+    heads.read(all.size(), [&](std::size_t i) { return std::string_view{all[i]}; });
+    for (int i = 0; i < 100; ++i) {
+      const std::string key =
+          i % 2 == 0 || all.empty() ? hard_key(random) : all[random() % all.size()];
+      const auto [first, last] = heads.find(key);
+      ASSERT_LE(first, last);
+      ASSERT_LE(last, all.size());
+      for (std::size_t k = 0; k < first; ++k) ASSERT_LE(all[k], key);
+      for (std::size_t k = last; k < all.size(); ++k) ASSERT_GT(all[k], key);
+    }
+  }
+}
+
+TEST(key_heads, leave_one_text_to_compare_where_texts_differ_early) {
+  const std::vector<std::string> all{"bench/10422", "bench/10835", "bench/12407"};
+  key_heads<32> heads;
+  heads.read(all.size(), [&](std::size_t i) { return std::string_view{all[i]}; });
+  const auto at = [&](std::string_view key) {
+    const auto r = heads.find(key);
+    return std::pair{r.first, r.last};
+  };
+  EXPECT_EQ(at("bench/10835"), (std::pair<std::size_t, std::size_t>{1, 2})) << "the key itself";
+  EXPECT_EQ(at("bench/11"), (std::pair<std::size_t, std::size_t>{2, 2})) << "none";
+  EXPECT_EQ(at("bench/"), (std::pair<std::size_t, std::size_t>{0, 0})) << "before all";
+  EXPECT_EQ(at("bench/2"), (std::pair<std::size_t, std::size_t>{3, 3})) << "behind all";
 }
 
 TEST(cow_tree, let_go_pauses_at_each_leaf_that_only_it_holds_and_leaves_copies_as_they_were) {
