@@ -17,4 +17,9 @@ inline constexpr std::string_view dns_label_hint =
 /// reader of JSON numbers, and decimal digits cannot be compared by eye.
 [[nodiscard]] std::string hex_digits(std::uint64_t id);
 
+/// The order that people expect of names: runs of digits count as numbers (p2 before p10), the rest
+/// by bytes. Names that differ in leading zeros alone are in order of bytes, so it is a total
+/// order.
+[[nodiscard]] bool natural_less(std::string_view a, std::string_view b) noexcept;
+
 }  // namespace blixard

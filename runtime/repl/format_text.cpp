@@ -55,12 +55,20 @@ std::string vms_text(const pb::VmItems& items) {
   if (items.vms().empty()) return "no VMs\n";
   text_table table(
       {"NAME", "PHASE", ">NODE", "BACKEND", ">VCPUS", ">MEMORY", ">RESTARTS", "REASON"});
-  for (const auto& vm : items.vms())
+  std::vector<const pb::Vm*> rows;
+  for (const auto& vm : items.vms()) rows.push_back(&vm);
+  std::ranges::sort(rows, [](const pb::Vm* a, const pb::Vm* b) {
+    if (a->spec().tenant() != b->spec().tenant()) return a->spec().tenant() < b->spec().tenant();
+    return natural_less(a->spec().name(), b->spec().name());
+  });
+  for (const auto* row : rows) {
+    const auto& vm = *row;
     table.add({shown_name(vm.spec()), phase_name(vm.phase()),
                dash_if(vm.node() == 0, std::to_string(vm.node())), backend_text(vm),
                std::to_string(vm.spec().vcpus()), format_size(vm.spec().memory_bytes()),
                std::to_string(vm.restarts() + vm.crashes()), abridged(vm.reason(), reason_width)});
-  return table.str();
+  }
+  return table.str() + (items.truncated() ? "there are more; ask for one tenant's\n" : "");
 }
 
 /// Says in one line why a VM is not what was asked for.
@@ -163,14 +171,28 @@ std::string vm_line(const pb::Vm& vm) {
   return out;
 }
 
-/// "qemu (tcg),process".
+/// "qemu/tcg,process".
 std::string backends_text(const pb::Node& n) {
   std::string out;
   for (const auto b : n.backends()) {
     out += (out.empty() ? "" : ",") + backend_name(static_cast<pb::Backend>(b));
-    if (b == pb::BACKEND_QEMU && !n.accelerator().empty()) out += " (" + n.accelerator() + ")";
+    if (b == pb::BACKEND_QEMU && !n.accelerator().empty()) out += "/" + n.accelerator();
   }
   return out;
+}
+
+/// "1.5/8G", or "512M/8G": a unit that both have is written once.
+std::string short_size_used_of(std::uint64_t used, std::uint64_t total) {
+  auto first = format_size(used);
+  const auto second = format_size(total);
+  const bool has_unit = !first.empty() && (first.back() < '0' || first.back() > '9');
+  if (has_unit && first.back() == second.back()) first.pop_back();
+  return first + "/" + second;
+}
+
+/// A name that says more than the id, which is what a node is called that was given none.
+bool has_own_name(const pb::Node& n) {
+  return !n.name().empty() && n.name() != "node-" + std::to_string(n.id());
 }
 
 std::string node_text(const pb::Node& n) {
@@ -189,27 +211,32 @@ std::string node_text(const pb::Node& n) {
   return f.str();
 }
 
+/// Columns that would say nothing are left out, so that a row fits into 80 columns.
 std::string nodes_text(const pb::NodeItems& items) {
-  std::vector<std::string> titles{">ID",    "NAME",    "ADDRESS", "STATE",
-                                  ">VCPUS", ">MEMORY", ">DISK",   "BACKENDS"};
+  const bool named = std::ranges::any_of(items.nodes(), has_own_name);
   const bool labelled =
       std::ranges::any_of(items.nodes(), [](const pb::Node& n) { return n.labels_size() != 0; });
-  if (labelled) titles.emplace_back("LABELS");  // else the rows are shorter
+  std::vector<std::string> titles{">ID"};
+  if (named) titles.emplace_back("NAME");
+  for (const auto* t : {"ADDRESS", "STATE", ">VCPUS", ">MEMORY", ">DISK", "BACKENDS"})
+    titles.emplace_back(t);
+  if (labelled) titles.emplace_back("LABELS");
   text_table table(std::move(titles));
   for (const auto& n : items.nodes()) {
-    std::vector<std::string> row{
-        std::to_string(n.id()),
-        n.name(),
-        n.address(),
-        state_name(n.state()),
-        used_of(n.allocated().vcpus(), n.capacity().vcpus()),
-        size_used_of(n.allocated().memory_bytes(), n.capacity().memory_bytes()),
-        size_used_of(n.allocated().disk_bytes(), n.capacity().disk_bytes()),
-        backends_text(n)};
+    const auto& has = n.capacity();
+    const auto& used = n.allocated();
+    std::vector<std::string> row{std::to_string(n.id())};
+    if (named) row.push_back(n.name());
+    row.push_back(n.address());
+    row.push_back(state_name(n.state()));
+    row.push_back(used_of(used.vcpus(), has.vcpus()));
+    row.push_back(short_size_used_of(used.memory_bytes(), has.memory_bytes()));
+    row.push_back(short_size_used_of(used.disk_bytes(), has.disk_bytes()));
+    row.push_back(backends_text(n));
     if (labelled) row.push_back(labels_text(n.labels()));
     table.add(std::move(row));
   }
-  return table.str();
+  return table.str() + (items.truncated() ? "there are more\n" : "");
 }
 
 void add_summary(const pb::Summary& s, text_fields& f) {
@@ -242,7 +269,7 @@ std::string status_text(const pb::ClusterStatus& s) {
                dash_if(m.match_index() == 0, std::to_string(m.match_index())),
                dash_if(m.window_messages() == 0 || m.role() == "leader",
                        std::to_string(m.inflight()) + "/" + std::to_string(m.window_messages())),
-               dash_if(m.quality().empty(), m.quality()),
+               dash_if(m.quality().empty(), m.quality() == "disconnected" ? "none" : m.quality()),
                dash_if(m.rtt_us() == 0, format_duration_ns(std::uint64_t{m.rtt_us()} * 1000)),
                m.version()});
   return head.str() + "\n" + table.str();
@@ -272,8 +299,8 @@ std::string decision_text(const pb::Decision& d, const command_result& r, std::s
 }
 
 std::string caches_text(const pb::CacheStats& stats) {
-  text_table table({"CACHE", ">HITS", ">MISSES", ">HIT RATE", ">SIZE", ">EVICTED", ">INVALIDATED",
-                    ">WAITED", ">IN FLIGHT"});
+  text_table table({"CACHE", ">HITS", ">MISSES", ">RATE", ">SIZE", ">EVICTED", ">DROPPED",
+                    ">WAITED", ">PENDING"});
   for (const auto& c : stats.caches()) {
     const auto asked = c.hits() + c.misses();
     table.add({c.name(), std::to_string(c.hits()), std::to_string(c.misses()),
@@ -285,15 +312,29 @@ std::string caches_text(const pb::CacheStats& stats) {
   return table.str();
 }
 
+/// The beginning of a value that has no room, and how much there is.
+std::string begun(const std::string& value, std::size_t width) {
+  if (value.size() <= width) return value;
+  auto size = format_size(value.size());
+  if (size.back() >= '0' && size.back() <= '9') size += " B";
+  const auto rest = "... (" + size + ")";
+  return first_columns(value, width - std::min(width, rest.size())) + rest;
+}
+
 std::string kv_items_text(const pb::KvItems& items) {
   if (items.items().empty()) return "no keys\n";
   text_table table({"KEY", ">VERSION", "VALUE"});
-  for (const auto& item : items.items()) {
-    constexpr std::size_t shown = 60;
-    auto value = item.value().substr(0, shown);
-    if (item.value().size() > shown) value += "... (" + format_size(item.value().size()) + ")";
-    table.add({item.key(), std::to_string(item.version()), value});
-  }
+  // What is left of 80 columns, but enough to know a value by.
+  constexpr std::size_t columns = 80;
+  constexpr std::size_t at_least = 30;
+  std::size_t before = 0;
+  for (const auto& item : items.items())
+    before =
+        std::max(before, display_width(item.key()) + 2 +
+                             std::max<std::size_t>(7, std::to_string(item.version()).size()) + 2);
+  const auto width = std::max(at_least, columns - std::min(columns, before));
+  for (const auto& item : items.items())
+    table.add({item.key(), std::to_string(item.version()), begun(item.value(), width)});
   auto out = table.str();
   if (items.truncated()) out += "there are more; ask by a longer prefix\n";
   return out;
@@ -363,7 +404,9 @@ std::string render_text(const command_result& r, const invocation& inv) {
       return caches_text(a.caches());
     case pb::Answer::kJoined:
       if (inv.spec->verb == "remove") return "removed node " + printable(inv.arg(0)) + "\n";
-      return "joined cluster " + hex_digits(a.joined().cluster_id()) + "\n";
+      return "node " + printable(inv.arg(0)) + " is admitted to cluster " +
+             hex_digits(a.joined().cluster_id()) + "; it is expected at " + printable(inv.arg(1)) +
+             "\n";
     case pb::Answer::kDone:
     case pb::Answer::RESULT_NOT_SET:
       return done_text(r);

@@ -32,6 +32,12 @@ std::string join(std::span<const std::string> words, std::string_view between) {
   return out;
 }
 
+std::string lower_case(std::string word) {
+  for (char& c : word)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return word;
+}
+
 tl::unexpected<error> unknown_command(std::span<const std::string> words) {
   const auto first = words_after({});
   if (std::ranges::find(first, words[0]) == first.end()) {
@@ -41,13 +47,13 @@ tl::unexpected<error> unknown_command(std::span<const std::string> words) {
         return refuse("unknown command " + words[0], "did you mean " + c.name() + "?");
     if (words[0] == "exit" || words[0] == "bye" || words[0] == "q")
       return refuse("unknown command " + words[0], "did you mean quit?");
-    auto hint = did_you_mean(words[0], first);
+    auto hint = did_you_mean(lower_case(words[0]), first);
     return refuse("unknown command " + words[0], hint.empty() ? "try help" : std::move(hint));
   }
   const auto verbs = words_after(words[0]);
   if (words.size() == 1)
     return refuse(words[0] + " needs a verb", words[0] + " " + join(verbs, " | "));
-  const auto near = nearest(words[1], verbs);
+  const auto near = nearest(lower_case(words[1]), verbs);
   return refuse("unknown command " + words[0] + " " + words[1],
                 near.empty() ? words[0] + " " + join(verbs, " | ")
                              : "did you mean " + words[0] + " " + near + "?");

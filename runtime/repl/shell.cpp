@@ -15,6 +15,7 @@
 #include <fstream>
 #include <optional>
 
+#include "runtime/base/names.hpp"
 #include "runtime/base/units.hpp"
 #include "runtime/repl/build.hpp"
 #include "runtime/repl/complete.hpp"
@@ -157,6 +158,7 @@ class shell {
     auto names =
         lines_of(ask_once(port_, build::live_names(wanted.live, wanted.word, complete_ms)));
     std::erase_if(names, [&](const auto& name) { return !name.starts_with(wanted.word); });
+    std::ranges::sort(names, natural_less);
     return names;
   }
 

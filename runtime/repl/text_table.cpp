@@ -73,6 +73,15 @@ std::string abridged(const std::string& text, std::size_t width) {
   return out;
 }
 
+std::string first_columns(const std::string& text, std::size_t width) {
+  std::size_t column = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    column += (text[at] & 0xC0) != 0x80 ? 1 : 0;
+    if (column > width) return text.substr(0, at);
+  }
+  return text;
+}
+
 std::string first_rows(const std::string& text, std::size_t rows, std::size_t columns) {
   std::size_t used = 0;
   std::size_t kept = 0;      // bytes that leave a row for the last line

@@ -22,6 +22,9 @@ namespace blixard::repl {
 /// stand at the beginning and what will be done about them at the end.
 [[nodiscard]] std::string abridged(const std::string& text, std::size_t width);
 
+/// As much of the beginning of `text` as has room in `width` columns; no character is cut in two.
+[[nodiscard]] std::string first_columns(const std::string& text, std::size_t width);
+
 /// The first lines of `text`, as many as a screen of that size shows above its last row, and there
 /// how many more there are. All of it where it fits. `columns` is not 0.
 [[nodiscard]] std::string first_rows(const std::string& text, std::size_t rows,

@@ -335,6 +335,32 @@ TEST(dns_label, the_rules_at_their_edges) {
   EXPECT_FALSE(is_dns_label(std::string(64, 'a')));
 }
 
+TEST(natural_order, counts_digits_as_numbers_of_any_length) {
+  const std::vector<std::string> sorted{"",
+                                        "0",
+                                        "2",
+                                        "10",
+                                        "a",
+                                        "a-1",
+                                        "a-10",
+                                        "a1",
+                                        "a1b",
+                                        "a01b2",
+                                        "a1b10",
+                                        "a2",
+                                        "a10",
+                                        "b",
+                                        "p007",
+                                        "p07",
+                                        "p7",
+                                        "p99999999999999999999998",
+                                        "p99999999999999999999999"};
+  auto shuffled = sorted;
+  std::ranges::reverse(shuffled);
+  std::ranges::sort(shuffled, natural_less);
+  EXPECT_EQ(shuffled, sorted);
+}
+
 TEST(config, a_folder_is_not_a_file_of_settings) {
   const auto c = parse(with_required({"--config", "/tmp"}), system_sources());
   ASSERT_FALSE(c);

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "messages/cluster.pb.h"
 #include "runtime/repl/text_table.hpp"
@@ -505,6 +506,59 @@ TEST(text, a_list_of_nodes_has_a_column_of_labels_where_one_has_any) {
   EXPECT_THAT(text_of(a, "node list"), HasSubstr("zone=a"));
 }
 
+TEST(text, lists_of_ordinary_nodes_and_caches_fit_into_80_columns) {
+  const auto widest = [](const std::string& text) {
+    std::size_t out = 0;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) out = std::max(out, display_width(line));
+    return out;
+  };
+  auto a = good();
+  auto& n = *a.mutable_nodes()->add_nodes();
+  n.set_id(12);
+  n.set_name("node-12");
+  n.set_address("127.0.0.1:7012");
+  n.set_state(pb::NODE_CORDONED);
+  n.mutable_capacity()->set_vcpus(16);
+  n.mutable_allocated()->set_vcpus(12);
+  n.mutable_capacity()->set_memory_bytes(8035ULL << 20U);
+  n.mutable_allocated()->set_memory_bytes(1536ULL << 20U);
+  n.mutable_capacity()->set_disk_bytes(221ULL << 30U);
+  n.mutable_allocated()->set_disk_bytes(105ULL << 30U);
+  n.add_backends(pb::BACKEND_QEMU);
+  n.add_backends(pb::BACKEND_PROCESS);
+  n.set_accelerator("tcg");
+  const auto list = text_of(a, "node list");
+  EXPECT_LE(widest(list), 80U) << list;
+  EXPECT_THAT(list, HasSubstr("12/16  1536/8035M  105/221G  qemu/tcg,process\n"));
+  EXPECT_EQ(list.find("NAME"), std::string::npos) << "which says no more than the id";
+  n.set_name("rack-a");
+  EXPECT_THAT(text_of(a, "node list"), HasSubstr("12  rack-a  127"));
+
+  auto s = good();
+  auto& m = *s.mutable_status()->add_members();
+  m.set_id(2);
+  m.set_address("127.0.0.1:7002");
+  m.set_role("follower");
+  m.set_state("joining");
+  m.set_match_index(12'345);
+  m.set_window_messages(256);
+  m.set_quality("disconnected");
+  m.set_rtt_us(12'340);
+  m.set_version("0.1.0");
+  EXPECT_LE(widest(text_of(s, "cluster status")), 80U) << text_of(s, "cluster status");
+  m.set_quality("excellent");
+  EXPECT_LE(widest(text_of(s, "cluster status")), 80U) << text_of(s, "cluster status");
+
+  auto c = good();
+  auto& cache = *c.mutable_caches()->add_caches();
+  cache.set_name("placement");
+  cache.set_hits(1'234'567);
+  cache.set_size(1234);
+  cache.set_capacity(4096);
+  EXPECT_LE(widest(text_of(c, "cache stats")), 80U) << text_of(c, "cache stats");
+}
+
 TEST(text, a_list_of_vms_shows_both_ends_of_a_long_reason_and_vm_show_all_of_it) {
   auto a = good();
   auto& vm = *a.mutable_vms()->add_vms();
@@ -518,6 +572,47 @@ TEST(text, a_list_of_vms_shows_both_ends_of_a_long_reason_and_vm_show_all_of_it)
   auto b = good();
   *b.mutable_vm() = vm;
   EXPECT_THAT(text_of(b, "vm show web"), HasSubstr(why));
+}
+
+TEST(text, a_list_of_vms_is_in_the_order_that_people_count_in_and_json_in_that_of_bytes) {
+  auto a = good();
+  for (const auto& [tenant, name] :
+       {std::pair{"acme", "a"}, {"default", "p1"}, {"default", "p10"}, {"default", "p2"}}) {
+    auto& spec = *a.mutable_vms()->add_vms()->mutable_spec();
+    spec.set_tenant(tenant);
+    spec.set_name(name);
+  }
+  std::vector<std::string> text;
+  std::istringstream lines(text_of(a, "vm list"));
+  for (std::string line; std::getline(lines, line);) text.push_back(line.substr(0, line.find(' ')));
+  EXPECT_THAT(text, testing::ElementsAre("NAME", "acme/a", "p1", "p2", "p10"));
+  std::vector<std::string> names;
+  const auto listed = shown(a, "vm list");
+  for (const auto& vm : listed["result"]["vms"]) names.push_back(vm["name"]);
+  EXPECT_THAT(names, testing::ElementsAre("a", "p1", "p10", "p2"));
+  EXPECT_EQ(text_of(a, "vm list").find("there are more"), std::string::npos);
+  a.mutable_vms()->set_truncated(true);
+  EXPECT_THAT(text_of(a, "vm list"), HasSubstr("there are more"));
+}
+
+TEST(text, a_list_of_keys_shows_as_much_of_each_value_as_has_room) {
+  auto a = good();
+  auto& item = *a.mutable_kv_items()->add_items();
+  item.set_key("key");
+  item.set_version(7);
+  item.set_value(std::string(66, 'x'));
+  EXPECT_THAT(text_of(a, "kv list"), HasSubstr("key        7  " + std::string(66, 'x') + "\n"));
+  item.set_value(std::string(256, 'x'));
+  EXPECT_THAT(text_of(a, "kv list"),
+              HasSubstr("key        7  " + std::string(55, 'x') + "... (256 B)\n"));
+  item.set_key(std::string(100, 'k'));
+  item.set_value(std::string(3 << 10, 'x'));
+  EXPECT_THAT(text_of(a, "kv list"), HasSubstr("7  " + std::string(22, 'x') + "... (3K)\n"));
+  EXPECT_EQ(first_columns("gr\xC3\xB6\xC3\x9F"
+                          "e",
+                          3),
+            "gr\xC3\xB6");
+  EXPECT_EQ(first_columns("gr", 3), "gr");
 }
 
 TEST(columns, are_as_many_as_fit) {

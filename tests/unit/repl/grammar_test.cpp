@@ -119,6 +119,8 @@ TEST(parse, mistakes_name_the_nearest_right_word) {
       {"kv gte k", "unknown command kv gte", "did you mean kv get?"},
       {"mv list", "unknown command mv", "did you mean"},
       {"vn list", "unknown command vn", "did you mean vm?"},
+      {"VM list", "unknown command VM", "did you mean vm?"},
+      {"vm LIST", "unknown command vm LIST", "did you mean vm list?"},
       {"clutser status", "unknown command clutser", "did you mean cluster?"},
       {"create web", "unknown command create", "did you mean vm create?"},
       {"exit", "unknown command exit", "did you mean quit?"},
