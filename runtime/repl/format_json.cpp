@@ -135,8 +135,9 @@ json summary_json(const pb::Summary& s) {
   for (int i = 0; i < s.vms_by_phase_size(); ++i)
     phases[phase_name(static_cast<pb::Phase>(i))] = s.vms_by_phase(i);
   return {{"at_index", s.at_index()},           {"nodes_total", s.nodes_total()},
-          {"nodes_healthy", s.nodes_healthy()}, {"total", resources_json(s.total())},
-          {"used", resources_json(s.used())},   {"vms_by_phase", std::move(phases)}};
+          {"nodes_healthy", s.nodes_healthy()}, {"nodes_leaving", s.nodes_leaving()},
+          {"total", resources_json(s.total())}, {"used", resources_json(s.used())},
+          {"vms_by_phase", std::move(phases)}};
 }
 
 json status_json(const pb::ClusterStatus& s) {

@@ -246,7 +246,8 @@ void add_summary(const pb::Summary& s, text_fields& f) {
       vms += (vms.empty() ? "" : ", ") + std::to_string(s.vms_by_phase(i)) + " " +
              phase_name(static_cast<pb::Phase>(i));
   f.add("nodes",
-        std::to_string(s.nodes_healthy()) + " of " + std::to_string(s.nodes_total()) + " healthy");
+        std::to_string(s.nodes_healthy()) + " of " + std::to_string(s.nodes_total()) + " healthy" +
+            (s.nodes_leaving() == 0 ? "" : ", " + std::to_string(s.nodes_leaving()) + " leaving"));
   f.add("vcpus", used_of(s.used().vcpus(), s.total().vcpus()) + " used");
   f.add("memory", size_used_of(s.used().memory_bytes(), s.total().memory_bytes()) + " used");
   f.add("disk", size_used_of(s.used().disk_bytes(), s.total().disk_bytes()) + " used");

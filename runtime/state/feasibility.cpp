@@ -5,6 +5,7 @@
 #include <array>
 #include <string_view>
 
+#include "messages/limits.hpp"
 #include "runtime/state/text.hpp"
 
 namespace blixard::state {
@@ -56,7 +57,8 @@ bool check_identity(const request& r, const node_usage& n, collector& c) {
   if (r.pinned && n.id != r.pinned && c.add(of_kind(objection_kind::pinned))) return true;
   if (n.facts->state() != pb::NODE_READY || n.facts->removed()) {
     objection o = of_kind(objection_kind::state);
-    o.state = n.facts->removed() ? pb::NODE_LEFT : n.facts->state();
+    o.state = n.facts->state();
+    o.removed = n.facts->removed();
     if (c.add(o)) return true;
   }
   return !has_backend(*n.facts, r.spec.backend()) && c.add(of_kind(objection_kind::backend));
@@ -129,6 +131,14 @@ std::string_view state_reason(pb::NodeState s) {
   return "is not ready";
 }
 
+/// The state has no clock: the leader counts (lease_table.hpp), anew after a change of leaders.
+std::string leaving_reason() {
+  constexpr auto seconds = (limits::lease_duration + limits::lease_margin).count();
+  static_assert(seconds == 8, "the unit of both is a second");
+  return "is leaving: it was removed, and may run VMs until its lease has ended (about " +
+         std::to_string(seconds) + " s)";
+}
+
 std::string constraint_text(const pb::Constraint& c) {
   std::string what = c.exists() ? c.key() : c.key() + "=" + c.value();
   return c.negate() ? "no label " + what : "label " + what;
@@ -173,6 +183,7 @@ std::string reason(const request& r, const node_usage& n, const objection& o) {
     case unnamed:
       return "manual placement names no node";
     case state:
+      if (o.removed && o.state != pb::NODE_LEFT) return leaving_reason();
       return std::string{state_reason(o.state)};
     case backend:
       return backend_reason(r, *n.facts);
@@ -220,8 +231,9 @@ std::uint64_t effort(const objection& o) {
   return 0;
 }
 
-std::string state_remedy(pb::NodeState s, const std::string& node) {
-  switch (s) {
+std::string state_remedy(const objection& o, const std::string& node) {
+  if (o.removed) return "let " + node + " join again";
+  switch (o.state) {
     case pb::NODE_CORDONED:
       return "uncordon " + node;
     case pb::NODE_JOINING:
@@ -256,7 +268,7 @@ std::string remedy(const request& r, const objection& o, const std::string& node
     case unnamed:
       return "name " + node + " as the node to run on";
     case state:
-      return state_remedy(o.state, node);
+      return state_remedy(o, node);
     case backend:
       return "start " + node + " with --backend " +
              std::string{r.spec.backend() == pb::BACKEND_AUTO ? "qemu"
@@ -320,7 +332,11 @@ bool find_objections(const request& r, const node_usage& n, std::vector<objectio
 void describe(const request& r, const node_usage& n, const std::vector<objection>& against,
               pb::NodeReason& out) {
   out.set_node(n.id.value());
-  for (const auto& o : against) out.add_reasons(reason(r, n, o));
+  // Of a node that has never registered nothing else is known yet.
+  const bool unknown = n.facts->state() == pb::NODE_JOINING && n.facts->incarnation() == 0;
+  for (const auto& o : against)
+    if (!unknown || o.kind == objection_kind::state || o.kind == objection_kind::pinned)
+      out.add_reasons(reason(r, n, o));
 }
 
 void cheapest_fix::offer(node_id node, const std::vector<objection>& against) {

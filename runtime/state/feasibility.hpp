@@ -59,6 +59,7 @@ struct objection {
   std::uint64_t free = 0;   // of a resource; of a group: the limit
   std::uint64_t total = 0;  // of a resource: the node's capacity
   pb::NodeState state = pb::NODE_READY;
+  bool removed = false;  // with `state`: it is no member any more
 };
 
 /// True if nothing stands against the node. With `out`: collects every objection, else stops at the

@@ -179,6 +179,7 @@ void fleet::replace_usage(const node_usage& old, node_usage now) {
 void fleet::count_node(const node_usage& n, sign s) {
   const auto state = n.facts->state();
   if (state == pb::NODE_LEFT) return;
+  if (n.facts->removed()) return step(inventory_.sums.nodes_leaving, static_cast<int>(s));
   step(inventory_.sums.nodes, static_cast<int>(s));
   if (!healthy(state)) return;
   step(inventory_.sums.nodes_healthy, static_cast<int>(s));

@@ -38,6 +38,7 @@ bool summarize(const inventory& in, node_id node, pb::Summary& out) {
   if (one == nullptr) {
     out.set_nodes_total(in.sums.nodes);
     out.set_nodes_healthy(in.sums.nodes_healthy);
+    out.set_nodes_leaving(in.sums.nodes_leaving);
     to_proto(in.sums.capacity, *out.mutable_total());
     to_proto(in.sums.allocated, *out.mutable_used());
     for (const auto n : in.sums.vms) out.add_vms_by_phase(n);

@@ -103,8 +103,9 @@ struct group_order {
 
 /// Sums over the whole cluster, kept incrementally.
 struct totals {
-  std::uint64_t nodes = 0;          // all that are known and have not left
-  std::uint64_t nodes_healthy = 0;  // ready, cordoned or draining: their lease is alive
+  std::uint64_t nodes = 0;          // members: all that are known and were not removed
+  std::uint64_t nodes_healthy = 0;  // of these: ready or cordoned, their lease is alive
+  std::uint64_t nodes_leaving = 0;  // removed, their lease may be alive
   resources capacity;               // of the healthy nodes
   resources allocated;              // on all nodes
   std::array<std::uint64_t, phase_count> vms{};

@@ -166,10 +166,12 @@ std::optional<pb::Summary> recount(const machine& sm, node_id node) {
     if (node && n.id != node) return;
     known = true;
     const auto facts = sm.node(n.id);
-    const bool is_there = facts->state() != pb::NODE_LEFT;
-    const bool is_healthy = facts->state() == pb::NODE_READY ||
-                            facts->state() == pb::NODE_CORDONED ||
-                            facts->state() == pb::NODE_DRAINING;
+    const bool is_leaving = !node && facts->removed() && facts->state() != pb::NODE_LEFT;
+    const bool is_there = facts->state() != pb::NODE_LEFT && !is_leaving;
+    const bool is_healthy =
+        !is_leaving && (facts->state() == pb::NODE_READY || facts->state() == pb::NODE_CORDONED ||
+                        facts->state() == pb::NODE_DRAINING);
+    if (is_leaving) out.set_nodes_leaving(out.nodes_leaving() + 1);
     if (is_there || node) out.set_nodes_total(out.nodes_total() + 1);
     if (is_healthy) out.set_nodes_healthy(out.nodes_healthy() + 1);
     if (is_healthy || node) capacity += state::from_proto(facts->capacity());

@@ -434,6 +434,9 @@ TEST(text, cluster_status_sums_up_what_there_is_and_what_is_used_of_it) {
                                                                "memory   256M/3G used\n"
                                                                "disk     1G/90G used\n"
                                                                "vms      none\n"));
+  s.set_nodes_leaving(1);
+  EXPECT_THAT(text_of(a, "cluster status"), HasSubstr("nodes    2 of 3 healthy, 1 leaving\n"));
+  EXPECT_EQ(shown(a, "cluster status")["result"]["summary"]["nodes_leaving"], 1);
 }
 
 TEST(text, a_filter_that_no_metric_matches_is_told) {

@@ -308,7 +308,12 @@ TEST(conf_entry, that_removes_a_living_node_waits_for_its_lease) {
   }
   EXPECT_EQ(f.vm("web").node(), 1) << "it may run there until the lease has ended";
   EXPECT_EQ(f.create("db").vm().node(), 2) << "and gets nothing new";
+  EXPECT_EQ(f.sm.inventory()->sums.nodes, 1U) << "it is no member any more";
+  EXPECT_EQ(f.sm.inventory()->sums.nodes_healthy, 1U);
+  EXPECT_EQ(f.sm.inventory()->sums.nodes_leaving, 1U);
+  EXPECT_EQ(f.sm.inventory()->sums.capacity.vcpus, f.node(2).capacity().vcpus());
   f.node_down(1);
+  EXPECT_EQ(f.sm.inventory()->sums.nodes_leaving, 0U);
   EXPECT_EQ(f.node(1).state(), pb::NODE_LEFT);
   EXPECT_EQ(f.vm("web").node(), 0);
   EXPECT_THAT(f.vm("web").reason(), HasSubstr("node 1 was removed"));

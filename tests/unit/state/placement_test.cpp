@@ -187,9 +187,25 @@ TEST(plan, uses_ready_nodes_only) {
     EXPECT_FALSE(fits(w.in, request(), node_id{1}));
   }
   world w;
+  auto& leaving = w.node(1);
+  leaving.set_state(pb::NODE_DRAINING);
+  leaving.set_removed(true);
+  EXPECT_EQ(reasons(plan(w.in, request()), 1),
+            "is leaving: it was removed, and may run VMs until its lease has ended (about 8 s)");
   w.node(1).set_state(pb::NODE_LEFT);
   EXPECT_EQ(plan(w.in, request()).rejected_size(), 0) << "it is no node of the cluster any more";
   EXPECT_FALSE(fits(w.in, request(), node_id{1}));
+}
+
+TEST(plan, says_of_a_node_that_never_registered_only_that) {
+  world w;
+  pb::Node facts;
+  facts.set_id(1);
+  node_usage n;
+  n.id = node_id{1};
+  n.facts = std::make_shared<const pb::Node>(facts);
+  w.in.nodes.put(n);
+  EXPECT_EQ(reasons(plan(w.in, request()), 1), "is joining and has not registered yet");
 }
 
 TEST(plan, label_constraints_require_or_forbid) {
