@@ -404,9 +404,10 @@ void raft_driver::hand_out(raft::output& out) {
                                        : "this node is a witness: start it with --witness");
     removed_ = was_member_ && !member;
     was_member_ = was_member_ || member;
-    metrics_.voters.set(out.conf->voters.size());
-    metrics_.witnesses.set(std::ranges::count_if(
+    const auto witnesses = static_cast<std::uint64_t>(std::ranges::count_if(
         out.conf->voters, [&](node_id id) { return out.conf->is_witness(id); }));
+    metrics_.voters.set(out.conf->voters.size() - witnesses);
+    metrics_.witnesses.set(witnesses);
     metrics_.outgoing.set(out.conf->outgoing.size());
     metrics_.learners.set(out.conf->learners.size() + out.conf->learners_next.size());
     publish_view();

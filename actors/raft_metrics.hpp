@@ -24,7 +24,7 @@ struct raft_metrics {
         voters(r.gauge<metric::raft_members>(metrics::member_kind::voter)),
         learners(r.gauge<metric::raft_members>(metrics::member_kind::learner)),
         witnesses(r.gauge<metric::raft_members>(metrics::member_kind::witness)),
-        outgoing(r.gauge<metric::raft_members>(metrics::member_kind::outgoing)),
+        outgoing(r.gauge<metric::raft_outgoing>()),
         recovering(r.gauge<metric::raft_recovering>()),
         rank(r.gauge<metric::raft_election_rank>()),
         leader_changes(r.counter<metric::raft_leader_changes>()),

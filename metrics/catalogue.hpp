@@ -47,7 +47,7 @@ enum class vm_operation : std::uint8_t { start, stop, pause, resume, restart, re
 enum class buffer_class : std::uint8_t { small, medium, large };
 enum class read_kind : std::uint8_t { read_index, lease, stale };
 enum class snapshot_event : std::uint8_t { taken, sent, installed };
-enum class member_kind : std::uint8_t { voter, learner, witness, outgoing };
+enum class member_kind : std::uint8_t { voter, learner, witness };
 
 /// Peers with a series of their own at one time; more share one that is not exposed.
 inline constexpr std::size_t peers_max = 64;
@@ -73,7 +73,7 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"buffer", {"small", "medium", "large"}, 3},
     {"kind", {"read_index", "lease", "stale"}, 3},
     {"event", {"taken", "sent", "installed"}, 3},
-    {"kind", {"voter", "learner", "witness", "outgoing"}, 4},
+    {"kind", {"voter", "learner", "witness"}, 3},
     {"reason",
      {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
       "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
@@ -114,7 +114,8 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(raft_read_rounds, "blixard_raft_read_rounds_total", counter, none, "Quorum rounds made for reads; many reads share one.") \
   X(raft_snapshot_bytes, "blixard_raft_snapshot_sent_bytes_total", counter, none, "Bytes of snapshots sent to peers, repetitions included.") \
   X(raft_snapshots, "blixard_raft_snapshots_total", counter, snapshot, "Snapshots taken, sent to a peer, or installed from one.") \
-  X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration; a witness is a voter, too. Outgoing: voters of the half that a joint one leaves.") \
+  X(raft_members, "blixard_raft_members", gauge, member, "Members of the current configuration, each in one kind: voters with data, learners, witnesses (voters without data). Quorums are of voters and witnesses.") \
+  X(raft_outgoing, "blixard_raft_outgoing_voters", gauge, none, "Voters and witnesses of the configuration that a joint one leaves; 0 while none is left. Those that stay are members, too.") \
   X(raft_recovering, "blixard_raft_recovering", gauge, none, "1 while this node's damaged log is being repaired by its peers: it does not vote or count, else 0.") \
   X(raft_repairs, "blixard_raft_repairs_total", counter, none, "Repairs of this node's damaged log that were completed.") \
   X(raft_persist_waits, "blixard_raft_persist_waits_total", counter, none, "Outputs that waited for the disk before they could leave the node.") \

@@ -296,8 +296,10 @@ TEST(raft_actor, learners_that_have_caught_up_become_voters_together) {
                                                     {raft::conf_op::voter, node_id{3}}}));
   // Applied: joint, where the old half still decides too, and left at once.
   n.apply(3);
-  EXPECT_TRUE(members("outgoing", 1));
+  const auto outgoing = [&] { return n.facts.registry->text("blixard_raft_outgoing_voters"); };
+  EXPECT_THAT(outgoing(), testing::HasSubstr("blixard_raft_outgoing_voters 1\n"));
   EXPECT_TRUE(members("voter", 3));
+  EXPECT_TRUE(members("learner", 0));
   ASSERT_EQ(proposed().size(), 2u);
   EXPECT_TRUE(proposed()[1].changes.empty());
   pass_time(3);
@@ -305,8 +307,26 @@ TEST(raft_actor, learners_that_have_caught_up_become_voters_together) {
   n.sync();
   n.others_acknowledge(4, term{3});
   n.apply(4);
-  EXPECT_TRUE(members("outgoing", 0));
+  EXPECT_THAT(outgoing(), testing::HasSubstr("blixard_raft_outgoing_voters 0\n"));
   EXPECT_TRUE(members("voter", 3));
+}
+
+TEST(raft_actor, each_member_is_counted_in_one_kind) {
+  raft_node n({node_id{1}}, 0, 0, {node_id{2}});
+  n.lead();
+  n.apply(2);
+  pb::AdminRequest admission;
+  admission.mutable_join()->set_node(4);
+  admission.mutable_join()->set_address("127.0.0.1:7004");
+  admission.mutable_join()->set_witness(true);
+  const auto frame = frame::make({.kind = frame_kind::admin}, to_slice(admission));
+  caf::anon_send(n.to.raft, admin_request{{.where = origin::kind::connection}, frame});
+  n.run();
+  n.sync();
+  n.apply(3);
+  const auto shown = n.facts.registry->text("blixard_raft_members");
+  for (const auto* kind : {"voter", "learner", "witness"})
+    EXPECT_THAT(shown, testing::HasSubstr("{kind=\"" + std::string(kind) + "\"} 1\n"));
 }
 
 TEST(raft_actor, a_read_of_a_single_voter_is_evaluated_behind_what_it_must_see) {

@@ -173,6 +173,9 @@ class Membership(Case):
         eventually("it votes", lambda: shown() == ("witness", "ready"))
         summary = cluster.ok("cluster", "status")["summary"]
         self.assertEqual((summary["nodes_healthy"], summary["nodes_total"]), (3, 3))
+        members = cluster[0].ok("metrics", "raft_members")["lines"]
+        self.assertIn('blixard_raft_members{kind="voter"} 2', members)
+        self.assertIn('blixard_raft_members{kind="witness"} 1', members)
         cluster.ok("kv", "put", "after", payload)
         for name in ("a", "b", "c"):
             cluster.ok("vm", "create", name, "--memory", "16M", "--command", "sleep 600")
