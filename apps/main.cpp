@@ -4,6 +4,7 @@
 #include <google/protobuf/stubs/logging.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -27,6 +28,7 @@ constexpr const char* usage =
     "  node       run one node\n"
     "  repl       a shell on a running node\n"
     "  ctl        one command on a running node, or many from a script\n"
+    "  hotpaths   what a running node's hot paths cost: ctl hotpaths\n"
     "  bench kv   measure a cluster\n"
     "  wal        dump or verify a node's log, offline\n"
     "  version    what this is\n"
@@ -66,9 +68,16 @@ int run_wal(strings args) {
   return storage::wal_command(args[0] == "verify", json, args[1], stdout, stderr);
 }
 
+/// The one command that has a program's name: people look at it from the shell while a load runs.
+int run_hotpaths(const strings& args) {
+  const bool help =
+      std::ranges::any_of(args, [](const auto& a) { return a == "--help" || a == "-h"; });
+  return run_ctl(help ? strings{"help", "hotpaths"} : args);
+}
+
 int unknown_program(const std::string& name) {
-  const strings names{"node",    "repl", "ctl",    "bench",    "wal",
-                      "version", "help", "--help", "--version"};
+  const strings names{"node", "repl",    "ctl",  "hotpaths", "bench",
+                      "wal",  "version", "help", "--help",   "--version"};
   auto hint = did_you_mean(name, names);
   return complain(2, "unknown command " + name,
                   hint.empty() ? "see blixard help" : std::move(hint));
@@ -84,6 +93,7 @@ int run(const strings& args) {
   if (name == "node") return start_node(rest);
   if (name == "repl") return run_repl(rest);
   if (name == "ctl") return run_ctl(rest);
+  if (name == "hotpaths") return run_hotpaths(args);
   if (name == "bench") return run_bench(rest);
   if (name == "wal") return run_wal(rest);
   if (name == "version" || name == "--version") {

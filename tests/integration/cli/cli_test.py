@@ -55,6 +55,15 @@ class WithNode(unittest.TestCase):
 
 
 class Ctl(WithNode):
+    def test_hotpaths_is_a_word_of_its_own(self):
+        code, out, err = run("hotpaths", *self.connect, "-o", "json")
+        self.assertEqual(code, 0, err)
+        self.assertIn("hotpaths", json.loads(out)["result"])
+        self.assertIn("AREA", run("hotpaths", *self.connect)[1])
+        self.assertIn("what its hot paths cost", run("hotpaths", "--help")[1])
+        self.assertIn("hotpaths", run("help")[1])
+        self.assertEqual(run("hotpaths", *self.connect, "now")[0], 2)
+
     def test_kv_answers_have_their_documented_shapes(self):
         code, put = self.json("kv", "put", "shape", "v 1")
         self.assertEqual((code, put["op"], put["node"]), (0, "ok", 1))
