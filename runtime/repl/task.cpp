@@ -81,10 +81,10 @@ task::step task::ask(task_clock now) {
   // Not a command of the log, so there is no first answer to repeat; doing it twice unasked is
   // worse.
   if (!op_.client.empty() && r->kind == frame_kind::admin)
-    return finish(result_of(
-        make_error(errc::unsupported,
-                   "client and seq: a repeated " + outer_.spec->name() + " would be done twice",
-                   "leave them out, and look at `cluster status` before you repeat it")));
+    return finish(result_of(make_error(
+        errc::unsupported,
+        outer_.spec->name() + " takes no client and seq: repeated, it would be done twice",
+        "leave them out, and look at `cluster status` before you repeat it")));
   return {.what = step::kind::send, .send = std::move(*r), .wait_ms = 0, .result = {}};
 }
 

@@ -1,6 +1,8 @@
 // Claims about commands that are more than one request.
 #include "runtime/repl/task.hpp"
 
+#include <gmock/gmock.h>
+
 #include "messages/cluster.pb.h"
 
 namespace blixard::repl {
@@ -62,6 +64,7 @@ TEST(task, what_nobody_would_remember_is_refused_with_an_operation_id) {
     const auto s = t.start(at(0));
     ASSERT_EQ(s.what, kind::finish) << line;
     EXPECT_EQ(s.result->failure.code, errc::unsupported);
+    EXPECT_THAT(s.result->failure.message, testing::HasSubstr(" takes no client and seq"));
     EXPECT_EQ(make(line).start(at(0)).what, kind::send) << line;
   }
   for (const std::string line : {"kv put a b", "node cordon 2", "vm create web", "kv get a"}) {
