@@ -140,6 +140,7 @@ void raft_driver::join(const origin& from, const pb::AdminRequest& request) {
   pb::NodeAddress context;
   context.set_node(id.value());
   context.set_address(wish.address());
+  if (wish.witness() && wish.itself()) context.set_disk(wish.disk());
   raft::conf_change change;
   const auto fresh = wish.witness() ? raft::conf_op::witness : raft::conf_op::learner;
   change.changes.push_back({member ? raft::conf_op::update : fresh, id});

@@ -160,6 +160,7 @@ class node {
  private:
   start_result<void> load_certificates();
   start_result<void> open();
+  start_result<void> open_lease();
   start_result<void> join_if_needed();
   start_result<void> start_vms();
   start_result<void> start_metrics();
@@ -260,10 +261,19 @@ start_result<void> node::open() {
   return {};
 }
 
+start_result<void> node::open_lease() {
+  auto lease = vm::lease_page::open(config_.data_dir + "/lease");
+  if (!lease)
+    return tl::unexpected(
+        start_error{static_cast<int>(exit_code::no_space), lease.error().message});
+  lease_.emplace(std::move(*lease));
+  return {};
+}
+
 start_result<void> node::join_if_needed() {
   auto peers = load_peers(config_.data_dir);
   if (disk_.cluster.value() == 0) {
-    auto ticket = ask_to_join(config_, tls_, advertise_);
+    auto ticket = ask_to_join(config_, tls_, advertise_, lease_->disk());
     if (!ticket) return tl::unexpected(ticket.error());
     if (ticket->was_member) {
       if (auto started = start_over(disk_, ticket->term); !started)
@@ -288,11 +298,6 @@ start_result<void> node::join_if_needed() {
 start_result<void> node::start_vms() {
   if (auto made = disk_.files->make_dir(config_.data_dir + "/vms"); !made)
     return tl::unexpected(start_error{storage::exit_code(made.error().code), made.error().message});
-  auto lease = vm::lease_page::open(config_.data_dir + "/lease");
-  if (!lease)
-    return tl::unexpected(
-        start_error{static_cast<int>(exit_code::no_space), lease.error().message});
-  lease_.emplace(std::move(*lease));
   vm::supervisor_options options;
   options.data_dir = config_.data_dir;
   options.backends = offered_backends();
@@ -544,7 +549,7 @@ int node::run() {
   }
   // Trying the accelerator takes a while: meanwhile the disk is read and the cluster joined.
   auto qemu = std::async(std::launch::async, [] { (void)vm::detect_qemu(); });
-  for (auto step : {&node::load_certificates, &node::open, &node::join_if_needed,
+  for (auto step : {&node::load_certificates, &node::open, &node::open_lease, &node::join_if_needed,
                     &node::start_metrics, &node::start_vms}) {
     if (auto done = (this->*step)(); !done) {
       qemu.wait();

@@ -288,13 +288,14 @@ start_result<void> check_join(const node_config& config, const tls_ptr& tls, clu
 }
 
 start_result<admission_ticket> ask_to_join(const node_config& config, const tls_ptr& tls,
-                                           const std::string& advertise) {
+                                           const std::string& advertise, std::uint64_t disk) {
   const members whom{config.join, tls};
   pb::AdminRequest request;
   request.mutable_join()->set_node(config.id.value());
   request.mutable_join()->set_address(advertise);
   request.mutable_join()->set_witness(config.witness);
   request.mutable_join()->set_itself(true);
+  if (config.witness) request.mutable_join()->set_disk(disk);
   // Whether this id is known already is asked before anything is changed, and only once: an
   // admission whose answer was lost must not look like a former life.
   std::optional<bool> was_member;

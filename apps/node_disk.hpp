@@ -79,10 +79,11 @@ struct admission_ticket {
                                             cluster_id ours);
 
 /// Asks the members in `config.join` to admit this node, again and again for up to a minute (the
-/// cluster may be starting too). Errors: exit code 3 with what the last member said, at once and 14
-/// where TLS stands between the two.
+/// cluster may be starting too). `disk`: pb::Node.disk. Errors: exit code 3 with what the last
+/// member said, at once and 14 where TLS stands between the two.
 [[nodiscard]] start_result<admission_ticket> ask_to_join(const node_config& config,
                                                          const tls_ptr& tls,
-                                                         const std::string& advertise);
+                                                         const std::string& advertise,
+                                                         std::uint64_t disk);
 
 }  // namespace blixard::apps

@@ -2,12 +2,14 @@
 
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
 
 #include "actors/frames.hpp"
 #include "runtime/net/client.hpp"
+#include "runtime/net/loop.hpp"
 
 namespace blixard::apps {
 namespace {
@@ -45,6 +47,13 @@ bool names_successor(const pb::Answer& answer, node_id self, std::uint64_t disk,
   const auto& node = answer.nodes().nodes(0);
   return node_id{node.id()} == self && node.disk() != 0 && node.disk() != disk &&
          log_index{answer.index()} > applied;
+}
+
+bool names_as_former(const pb::Answer& answer, node_id self, std::uint64_t disk) {
+  if (answer.error() != 0 || answer.nodes().nodes_size() != 1) return false;
+  const auto& node = answer.nodes().nodes(0);
+  return node_id{node.id()} == self &&
+         std::ranges::find(node.former_disks(), disk) != node.former_disks().end();
 }
 
 succession_watch::succession_watch(const actors::shared_facts& facts, std::uint64_t disk,
@@ -85,6 +94,12 @@ bool succession_watch::wait() {
 }
 
 bool succession_watch::is_lonely() const {
+  if (facts_.witness) {
+    // It never campaigns, so it goes on to believe in a leader of which it hears nothing.
+    const auto heard = facts_.flags->read().raft.leader_contact_ns;
+    const auto now = net::monotonic_ns();
+    return std::chrono::nanoseconds(now - std::min(now, heard)) > look_every;
+  }
   return !facts_.flags->leader() && facts_.registered_disk.load(std::memory_order_acquire) == disk_;
 }
 
@@ -105,7 +120,10 @@ bool succession_watch::ask_members() {
     const auto where = parse_endpoint(l.where.to_string());
     if (!where) continue;
     const auto answer = ask(*where, {facts_.cluster, tls_}, question);
-    if (answer && names_successor(*answer, facts_.self, disk_, applied)) return true;
+    if (!answer) continue;
+    if (facts_.witness ? names_as_former(*answer, facts_.self, disk_)
+                       : names_successor(*answer, facts_.self, disk_, applied))
+      return true;
   }
   return false;
 }

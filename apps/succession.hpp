@@ -13,7 +13,11 @@
 // enough. An older or equal state, this disk, no answer: nothing is known. VMs need no care: the
 // other disk could register only when the lease of this one had ended (machine::node_register).
 //
-// Limits: a witness registers no disk, so it never finds out.
+// A witness registers no disk, and has no state to compare with. Its admission brings the disk, and
+// the members keep those that it replaced (`former_disks`): a witness that is named among them was
+// replaced, whatever else the member who says so has missed.
+//
+// Limits: 16 former disks are kept.
 #pragma once
 
 #include <condition_variable>
@@ -33,6 +37,9 @@ namespace blixard::apps {
 /// was registered at `applied` or before.
 [[nodiscard]] bool names_successor(const pb::Answer& answer, node_id self, std::uint64_t disk,
                                    log_index applied);
+
+/// The same for a witness: whether that answer lists `disk` among those that others have replaced.
+[[nodiscard]] bool names_as_former(const pb::Answer& answer, node_id self, std::uint64_t disk);
 
 /// Looks every two seconds, in a thread of its own, and asks at the second look without a leader.
 class succession_watch {

@@ -73,6 +73,8 @@ inline constexpr std::size_t vm_events_max = 10;          // remembered per VM, 
 inline constexpr std::size_t vm_event_max_bytes = 256;    // of one's text
 inline constexpr std::size_t gave_up_max_nodes = 16;      // remembered per VM; then it waits anyway
 
+inline constexpr std::size_t former_disks_max = 16;  // remembered per witness
+
 // --- node lease: a node may run VMs only while it holds one (runtime/vm/README.md)
 inline constexpr auto lease_duration = 6s;
 inline constexpr auto lease_renew_every = 1s;

@@ -45,6 +45,20 @@ pb::NodeState state_while_there(const pb::Node& node) {
   return node.cordoned() ? pb::NODE_CORDONED : pb::NODE_READY;
 }
 
+/// A witness does not register: its disk is that of its admission, and whoever had the id before
+/// can tell by the list that it is no member any more, whatever it has missed.
+void replace_disk(const pb::Node* before, std::uint64_t disk, pb::Node& node) {
+  std::vector<std::uint64_t> former;
+  if (before != nullptr) {
+    former.assign(before->former_disks().begin(), before->former_disks().end());
+    if (before->disk() != 0) former.push_back(before->disk());
+  }
+  std::erase(former, disk);
+  if (former.size() > limits::former_disks_max) former.erase(former.begin());
+  node.set_disk(disk);
+  node.mutable_former_disks()->Assign(former.begin(), former.end());
+}
+
 void leave(pb::Node& node) {
   node.set_state(pb::NODE_LEFT);
   node.set_cordoned(false);
@@ -192,7 +206,9 @@ void machine::tables::learn_address(const pb::ConfChange& change) {
   if (!old && vms_and_nodes.inventory().nodes.size() >= limits::nodes_max) return;
   pb::Node now;
   if (old && old->state() != pb::NODE_LEFT) now = *old;
-  if (old && now.address() == who.address() && !now.removed()) return;
+  const bool other_disk = who.disk() != 0 && (!old || old->disk() != who.disk());
+  if (old && now.address() == who.address() && !now.removed() && !other_disk) return;
+  if (other_disk) replace_disk(old.get(), who.disk(), now);
   now.set_removed(false);
   if (now.state() == pb::NODE_DRAINING) now.set_state(state_while_there(now));
   now.set_id(id.value());

@@ -7,7 +7,7 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import Case, Cluster, Exited, ctl, eventually, main, run  # noqa: E402
+from harness import Case, Cluster, Exited, Node, ctl, eventually, main, run  # noqa: E402
 from workload import Workload  # noqa: E402
 
 SMALL = ("--snapshot-entries", "200", "--segment-bytes", "64K")
@@ -173,9 +173,12 @@ class Membership(Case):
         eventually("it votes", lambda: shown() == ("witness", "ready"))
         summary = cluster.ok("cluster", "status")["summary"]
         self.assertEqual((summary["nodes_healthy"], summary["nodes_total"]), (3, 3))
-        members = cluster[0].ok("metrics", "raft_members")["lines"]
-        self.assertIn('blixard_raft_members{kind="voter"} 2', members)
-        self.assertIn('blixard_raft_members{kind="witness"} 1', members)
+        kinds = {"voter": 2, "witness": 1, "learner": 0}
+        wanted = {f'blixard_raft_members{{kind="{k}"}} {n}' for k, n in kinds.items()}
+        eventually(
+            "each member is counted in one kind",
+            lambda: wanted <= set(cluster[0].ok("metrics", "raft_members")["lines"]),
+        )
         cluster.ok("kv", "put", "after", payload)
         for name in ("a", "b", "c"):
             cluster.ok("vm", "create", name, "--memory", "16M", "--command", "sleep 600")
@@ -211,6 +214,33 @@ class Membership(Case):
         leader.start()
         eventually("who has everything leads again", lambda: cluster.leader() is leader)
         self.assertEqual(witness.ok("kv", "get", "alone")["value"], payload)
+
+    def test_a_witness_whose_id_another_disk_took_over_while_it_hung_ends_when_it_wakes(self):
+        cluster = self.cluster(2)
+        hung = cluster.add("--witness")
+        eventually("it votes", lambda: self.roles(cluster).get(3) == "witness")
+        self.addCleanup(hung.end)
+        hung.suspend()
+        (self.folder / "heir").mkdir()
+        heir = Node(self.folder / "heir", 3, hung.flags, hung.env)
+        cluster.nodes[2] = heir
+        heir.start("--join", cluster[0].address)
+
+        def votes():
+            nodes = cluster.ok("cluster", "status")["nodes"]
+            return [n["state"] for n in nodes if n["role"] == "witness"] == ["ready"]
+
+        eventually("the other one votes", votes)
+        hung.resume()
+        for _ in range(2):  # it ends, and again when it is started again
+            self.assertEqual(hung.process.wait(30), 13)
+            fatal = hung.next_event()
+            self.assertEqual((fatal["event"], fatal["code"]), ("fatal", 13))
+            self.assertIn("node 3 has started with another data directory", fatal["error"])
+            hung.start()
+        self.assertEqual(hung.process.wait(30), 13)
+        eventually("the other one votes, as before", votes)
+        self.assertTrue(heir.is_running())
 
     def test_what_a_member_is_does_not_change_with_its_disk(self):
         cluster = self.cluster(2)

@@ -14,9 +14,10 @@ using testing::GiB;
 using ::testing::HasSubstr;
 using testing::MiB;
 
-std::string joining(std::uint64_t id, std::string address) {
+std::string joining(std::uint64_t id, std::string address, std::uint64_t disk = 0) {
   pb::NodeAddress who;
   who.set_node(id);
+  who.set_disk(disk);
   who.set_address(std::move(address));
   pb::ConfChange change;
   change.add_changes()->set_node(id);
@@ -333,6 +334,33 @@ TEST(conf_entry, that_adds_a_removed_node_again_makes_it_an_ordinary_one) {
   EXPECT_EQ(f.node(1).state(), pb::NODE_READY);
   f.node_down(1, 2);
   EXPECT_EQ(f.node(1).state(), pb::NODE_DOWN);
+}
+
+TEST(conf_entry, that_admits_a_witness_with_another_disk_keeps_those_before) {
+  fixture f;
+  const auto former = [&] {
+    const auto n = f.node(3);
+    return std::vector<std::uint64_t>(n.former_disks().begin(), n.former_disks().end());
+  };
+  f.apply_bytes(joining(3, "10.0.0.3:1", 31), entry_kind::conf);
+  EXPECT_EQ(f.node(3).disk(), 31);
+  EXPECT_THAT(former(), ElementsAre());
+  f.apply_bytes(joining(3, "10.0.0.3:1", 31), entry_kind::conf);
+  EXPECT_THAT(former(), ElementsAre()) << "asked again";
+  f.apply_bytes(joining(3, "10.0.0.3:1", 32), entry_kind::conf);
+  EXPECT_EQ(f.node(3).disk(), 32) << "at the same address";
+  EXPECT_THAT(former(), ElementsAre(31));
+  f.apply_bytes(joining(3, "10.0.0.3:2"), entry_kind::conf);
+  EXPECT_EQ(f.node(3).disk(), 32) << "another address is no other disk";
+  f.apply_bytes(removing(3), entry_kind::conf);
+  f.apply_bytes(joining(3, "10.0.0.3:3", 33), entry_kind::conf);
+  EXPECT_THAT(former(), ElementsAre(31, 32)) << "also of who was removed meanwhile";
+  f.apply_bytes(joining(3, "10.0.0.3:3", 31), entry_kind::conf);
+  EXPECT_THAT(former(), ElementsAre(32, 33)) << "the present one is no former one";
+  for (std::uint64_t disk = 100; disk < 150; ++disk)
+    f.apply_bytes(joining(3, "10.0.0.3:3", disk), entry_kind::conf);
+  EXPECT_EQ(former().size(), limits::former_disks_max);
+  EXPECT_EQ(former().back(), 148);
 }
 
 TEST(conf_entry, without_context_or_with_garbage_only_advances_the_index) {
