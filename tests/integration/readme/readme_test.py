@@ -14,9 +14,11 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -131,6 +133,33 @@ class Run(Case):
         self.assertIn("web", out)
         self.assertEqual(self.run_script("kv get no", "kv put never reached")[0], 3, self.said)
         self.assertEqual(self.run_script("kv get never")[0], 3, "the script went on")
+
+    def test_the_next_run_does_not_wait_for_a_node_that_was_removed(self):
+        self.assertEqual(self.run_script("kv put k v", "cluster remove 3")[0], 0, self.said)
+        code, out = self.run_script("kv get k", "cluster status")
+        self.assertEqual((code, out[:2]), (0, "v\n"), self.said)
+        self.assertIn("node 3 was removed from the cluster", self.said)
+        self.assertNotIn("waiting until", self.said)
+        self.assertNotIn("not ready", self.said)
+        shutil.rmtree(self.folder / "node-3")
+        code, out = self.run_script("kv get k", "cluster status")
+        self.assertEqual(code, 0, self.said)
+        self.assertIn("3 of 3", out)
+
+    def test_nothing_is_said_of_a_node_that_somebody_killed(self):
+        with self.script(stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shell:
+            shell.stdin.write("kv put k v\n")
+            shell.stdin.flush()
+            self.assertIn("ok", shell.stdout.readline())
+            ready = json.loads((self.folder / "node-2.out").read_text().splitlines()[0])
+            os.kill(ready["pid"], signal.SIGKILL)
+            for _ in range(SECONDS * 20):  # until the script has taken notice
+                if not pathlib.Path(f"/proc/{ready['pid']}").exists():
+                    break
+                time.sleep(0.05)
+            _, said = shell.communicate("kv put k w\n", SECONDS)
+        self.assertEqual(shell.returncode, 0, said)
+        self.assertEqual([line for line in said.splitlines() if "illed" in line], [])
 
     def test_the_session_goes_as_the_readme_shows_it(self):
         commands, shown = session()
