@@ -82,14 +82,57 @@ def picture():
     return "\n".join([*drawn, "</g>", "</svg>", ""])
 
 
+# What differs from run to run and from host to host, and nothing else: log indexes (the nodes that
+# join become voters together or one by one, which is one entry more), the cluster's id, what the
+# host has, what runs the guest, and how far a follower and how good the way to it is.
+VARIES = [
+    (r"\b[0-9a-f]{16}\b", "ID"),
+    (r"^(term|commit|applied) +\d+$", r"\1 N"),
+    (r"^vcpus +0/\d+ used$", "vcpus 0/N used"),
+    (r"^(memory|disk) +0/[\d.]+[MGTP]? used$", r"\1 0/N used"),
+    (r"\bat index \d+", "at index N"),
+    (r"\bversion (\d+) \(index \1\)", "version N (index N)"),  # of a key: that of its entry
+    (r"\bscore [01]\.\d{3}$", "score S"),
+    (r"\((tcg|kvm)\)", "(ACCEL)"),
+    (
+        r"^( *\d+ +[\d.:]+ +\w+ +\w+) +\d+ +(\d+/\d+|-) +(excellent|good|fair|poor|-)"
+        r" +([\d.]+(us|ms|s)|-) +(\S+)$",
+        r"\1 MATCH WINDOW LINK RTT \6",
+    ),
+]
+
+
 def shape(lines):
-    """The lines without what differs from run to run: numbers and their units, how wide they are,
-    the cluster's id, how good a link is, what runs the guest."""
-    text = re.sub(r"\b[0-9a-f]{16}\b", "ID", "\n".join(lines))
-    text = re.sub(r"\b(tcg|kvm)\b", "ACCEL", text)
-    text = re.sub(r"\b(excellent|good|fair|poor)\b", "LINK", text)
-    text = re.sub(r"\b\d+(\.\d+)?([KMGT]|us|ms|s)?\b", "N", text)
-    return [re.sub(r"[ -]+", " ", line).strip() for line in text.splitlines()]
+    """The lines without what varies, and without how wide their columns are for that."""
+    text = "\n".join(lines)
+    for what, instead in VARIES:
+        text = re.sub(what, instead, text, flags=re.M)
+    return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
+
+
+class Shape(unittest.TestCase):
+    FOLLOWER = " 2  127.0.0.1:7002  follower  ready     10   0/256  excellent   396us  0.1.0"
+
+    def test_it_is_the_same_for_all_that_varies_between_two_runs(self):
+        for one, other in (
+            ("commit   9", "commit   10"),
+            ("memory   0/23.5G used", "memory   0/8035M used"),
+            ("ok, version 15 (index 15)", "ok, version 9 (index 9)"),
+            (self.FOLLOWER, " 2  127.0.0.1:7002  follower  ready  9  0/4  good  7.01ms  0.1.0"),
+            (self.FOLLOWER, " 2  127.0.0.1:7002  follower  ready  9  -  -  -  0.1.0"),
+        ):
+            self.assertEqual(shape([one]), shape([other]))
+
+    def test_and_for_nothing_else(self):
+        for one, other in (
+            ("nodes    3 of 3 healthy", "nodes    2 of 3 healthy"),
+            ("leader   node 1", "leader   node 2"),
+            ("memory   0/23.5G used", "memory   256M/23.5G used"),
+            ("ok, version 15 (index 15)", "ok, version 15 (index 16)"),
+            (self.FOLLOWER, self.FOLLOWER.replace("ready", "joining")),
+            (self.FOLLOWER, self.FOLLOWER.replace("excellent", "none")),
+        ):
+            self.assertNotEqual(shape([one]), shape([other]))
 
 
 class Case(unittest.TestCase):
