@@ -369,9 +369,11 @@ void tls_stream::note_error(int result) {
     default:
       break;
   }
-  const auto code = ERR_peek_error();
-  const int reason = ERR_GET_REASON(code);
-  ERR_clear_error();
+  // The layers below complain, too; what TLS makes of it comes last.
+  unsigned long code = 0;
+  while (const auto next = ERR_get_error())
+    if (ERR_GET_LIB(next) == ERR_LIB_SSL || code == 0) code = next;
+  const int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
     return note_verification(SSL_get_verify_result(ssl_));
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)

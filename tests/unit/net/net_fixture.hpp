@@ -159,6 +159,9 @@ struct recorder final : transport_handler {
     disconnected.emplace_back(c, r);
   }
   void on_refused(node_id, const error& e) override { refusals.push_back(e); }
+  void on_stranger(const address&, const error& e, std::uint64_t) override {
+    strangers.push_back(e);
+  }
   void on_unreachable(node_id id, const address& where) override {
     unreachable.emplace_back(id, where);
   }
@@ -167,6 +170,7 @@ struct recorder final : transport_handler {
   std::vector<connection_info> connected;
   std::vector<std::pair<connection_info, close_reason>> disconnected;
   std::vector<error> refusals;
+  std::vector<error> strangers;
   std::vector<std::pair<node_id, address>> unreachable;
   std::function<void(const connection_info&, const frame_ptr&)> on_each;
   int calls = 0;
