@@ -5,11 +5,11 @@
 // message can name the file: PEM that can be read, a key that fits, an identity, a certificate of
 // the authority and within its dates.
 //
-// Rotation: `context` looks at the files' times, at most once a second, and only when a connection
-// is about to be made. New files that pass the same checks (and carry the same identity) serve that
-// connection and all later ones; others are told once, and what was loaded goes on. Connections
-// that are open stay as they are. Limit: no revocation lists; who must be kept out at once needs a
-// new authority.
+// Rotation: `context` looks at the files' times, at most once a second; it is called for every
+// connection that is about to be made, and by a node's transport with every tick. New files that
+// pass the same checks (and carry the same identity) serve later connections; others are told once,
+// and what was loaded goes on. Connections that are open stay as they are. Limit: no revocation
+// lists; who must be kept out at once needs a new authority.
 //
 // Any thread.
 #pragma once

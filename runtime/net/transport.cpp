@@ -394,6 +394,8 @@ void transport::impl::for_each_session(F&& f) {
 
 void transport::impl::tick() {
   const auto now = loop_.now_ns();
+  // Also where nobody connects: whoever has put a wrong file there wants to hear of it soon.
+  if (config_.tls) (void)config_.tls->context(now);
   for_each_session([now](session& s) { s.tick(now); });
 }
 

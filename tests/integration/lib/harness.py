@@ -119,6 +119,7 @@ class Node:
         self.log_path = pathlib.Path(folder) / f"node{number}.log"
         self.address, self.metrics = "127.0.0.1:0", "127.0.0.1:0"
         self.process, self.events, self.ready = None, None, None
+        self.client_env = {}  # of the commands that ask it
 
     def start(self, *more):
         """Starts the process and waits for its ready line. Raises Exited."""
@@ -243,7 +244,14 @@ def ctl(nodes, *words, timeout=None):
     """One command with the addresses of these nodes: (exit code, its JSON answer)."""
     patience = ["--timeout", str(timeout)] if timeout else []
     code, out, err = run(
-        "ctl", "--connect", ",".join(n.address for n in nodes), "-o", "json", *patience, *words
+        "ctl",
+        "--connect",
+        ",".join(n.address for n in nodes),
+        "-o",
+        "json",
+        *patience,
+        *words,
+        env=nodes[0].client_env if nodes else None,
     )
     if out.count("\n") != 1:
         raise AssertionError(f"{shlex.join(words)}: not one line of JSON but {out!r}, {err!r}")
@@ -255,6 +263,7 @@ class Cluster:
 
     def __init__(self, folder, flags, env=None):
         self.folder, self.flags, self.env, self.nodes = folder, list(flags), env, []
+        self.client_env = {}
 
     def __iter__(self):
         return iter(self.nodes)
@@ -267,6 +276,7 @@ class Cluster:
         running = [n.address for n in self.running()]
         how = ["--join", ",".join(running)] if running else ["--bootstrap"]
         node = Node(self.folder, len(self.nodes) + 1, [*self.flags, *flags], self.env)
+        node.client_env = self.client_env
         self.nodes.append(node)
         return node.start(*how)
 
@@ -380,12 +390,13 @@ class Case(unittest.TestCase):
             flush=True,
         )
 
-    def cluster(self, size, *flags, each=(), env=None):
+    def cluster(self, size, *flags, each=(), env=None, client_env=None):
         """A cluster of `size` voters on the process backend, all started with `flags`, and the i-th
-        with the i-th list of `each` too."""
+        with the i-th list of `each` too; clients see `client_env`."""
         if "--backend" not in flags:
             flags = ("--backend", "process", *flags)
         cluster = Cluster(self.folder, flags, env)
+        cluster.client_env = client_env or {}
         self.clusters.append(cluster)
         for i in range(size):
             cluster.add(*(each[i] if i < len(each) else ()))

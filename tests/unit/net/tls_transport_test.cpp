@@ -199,7 +199,7 @@ TEST(tls_transport, new_certificates_serve_the_next_connection) {
   // Both get the new authority and certificates of it; then the connection is lost.
   f.put(next, next.node(1));
   two_files->put(next, next.node(2));
-  run_for(io, 1'100 * ms);  // looked at most once a second
+  run_for(io, 1'100 * ms);  // a look a second
   EXPECT_TRUE(n1.net.connected(node_id{2})) << "what is open stays";
   n1.net.close(n1.seen.connected[0].id);
   ASSERT_TRUE(run_until(io, [&] { return n1.seen.connected.size() == 2; }));
