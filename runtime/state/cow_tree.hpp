@@ -135,32 +135,32 @@ class cow_tree {
   /// Nothing else may happen to the tree in between.
   class spot {
     friend class cow_tree;
-    leaf_node* leaf = nullptr;
-    std::uint8_t tag = 0;
+    leaf_node* leaf_ = nullptr;
+    std::uint8_t tag_ = 0;
   };
   template <class Probe>
   [[nodiscard]] spot descend(const Probe& key) {
     spot out;
-    out.tag = tag_of(key);
+    out.tag_ = tag_of(key);
     if (!root_) root_ = ref<node>::adopt(new leaf_node);
     node* n = &own(root_);
     while (!n->leaf) {
       auto& in = as_inner(*n);
       n = &own(in.children[child_for(in, key)]);
     }
-    out.leaf = &as_leaf(*n);
+    out.leaf_ = &as_leaf(*n);
     return out;
   }
   void look(const spot& where) const {
     if constexpr (has_tags) {
-      const std::size_t at = next_tagged(*where.leaf, where.tag, 0);
-      if (at < where.leaf->count) fetch_item(where.leaf->items[at]);
+      const std::size_t at = next_tagged(*where.leaf_, where.tag_, 0);
+      if (at < where.leaf_->count) fetch_item(where.leaf_->items[at]);
     }
   }
   bool put_at(const spot& where, Item item, Item* replaced = nullptr) {
     const auto& key = Order::key_of(item);
-    leaf_node* lf = where.leaf;
-    auto [at, found] = position(*lf, key, where.tag);
+    leaf_node* lf = where.leaf_;
+    auto [at, found] = position(*lf, key, where.tag_);
     if (found) {
       if (replaced != nullptr) *replaced = std::move(lf->items[at]);
       lf->items[at] = std::move(item);
@@ -174,7 +174,7 @@ class cow_tree {
     lf->items[at] = std::move(item);
     if constexpr (has_tags) {
       open_gap(lf->tags, at, lf->count);
-      lf->tags[at] = where.tag;
+      lf->tags[at] = where.tag_;
     }
     ++lf->count;
     ++size_;
