@@ -273,6 +273,10 @@ void tls_stream::seal(cursor& from) {
       record = record.first(std::min(record.size(), record_max_bytes));
       from.advance(record.size());
     }
+    if (++records_ > options_.records_per_key) {
+      records_ = 1;
+      SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED);
+    }
     std::size_t n = 0;
     const int done = SSL_write_ex(ssl_, record.data(), record.size(), &n);
     if (done != 1) return note_error(done);

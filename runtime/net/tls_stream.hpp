@@ -69,6 +69,8 @@ struct tls_stream_options {
   // Who accepts says this to one that speaks frames without TLS, before it closes; outlives the
   // stream.
   std::string_view plain_answer;
+  // A new key for what this side sends after so many records; RFC 8446 (5.5) allows AES-GCM 2^24.5.
+  std::uint32_t records_per_key = 1U << 22;
 };
 
 class tls_stream final : public byte_stream {
@@ -115,7 +117,8 @@ class tls_stream final : public byte_stream {
   std::span<const std::byte> incoming_;  // what OpenSSL may read now
   std::vector<std::byte> held_;          // sealed, and not taken by the socket
   std::size_t held_sent_ = 0;
-  int error_ = 0;  // errno of a send that failed
+  std::uint32_t records_ = 0;  // sealed with the present key
+  int error_ = 0;              // errno of a send that failed
   bool heard_ = false;
   bool ready_ = false;   // both sides are verified
   bool ending_ = false;  // finish_writing was called

@@ -46,9 +46,11 @@ struct end {
 
 struct pair_of {
   pair_of(std::shared_ptr<SSL_CTX> dialler, std::shared_ptr<SSL_CTX> listener,
-          std::optional<node_id> meant = std::nullopt)
+          std::optional<node_id> meant = std::nullopt, std::uint32_t records_per_key = 1000)
       : scratch(made()),
-        a(std::move(dialler), {.dials = true, .meant = meant, .plain_answer = {}}, scratch),
+        a(std::move(dialler),
+          {.dials = true, .meant = meant, .plain_answer = {}, .records_per_key = records_per_key},
+          scratch),
         b(std::move(listener), {.dials = false, .meant = {}, .plain_answer = "plain answer"},
           scratch) {}
   static tls_scratch made() {
@@ -160,6 +162,24 @@ TEST(tls_stream, megabytes_pass_whole_whatever_the_pieces) {
     ASSERT_NE(p.b.listen().status, io_status::refused);
   }
   EXPECT_TRUE(p.b.heard == text);
+}
+
+TEST(tls_stream, keys_change_under_way_and_nobody_notices) {
+  const cluster c;
+  pair_of p(context_of(c.ca, &c.one), context_of(c.ca, &c.two), node_id{2}, 3);
+  p.shake();
+  std::string all = "hello";
+  p.carried = 0;
+  for (int i = 0; i < 30; ++i) {
+    const auto text = pattern(100, static_cast<unsigned>(i));
+    ASSERT_EQ(p.a.say(text).bytes, 100u);
+    all += text;
+    p.carry(p.a, p.b);
+    ASSERT_EQ(p.b.listen().status, io_status::ok);
+  }
+  EXPECT_TRUE(p.b.heard == all);
+  // A record of 100 bytes has 22 of its own; the rest is key updates, one for three of them.
+  EXPECT_GE(p.carried, 30U * 122 + 9 * 20);
 }
 
 TEST(tls_stream, what_the_socket_does_not_take_is_held_within_the_bound_and_leaves_first) {
