@@ -78,8 +78,12 @@ std::unique_ptr<byte_stream> client_lane::make_stream(unique_fd fd) {
 }
 
 error client_lane::broken(const io_result& by) const {
-  if (by.status == io_status::refused)
-    return make_error(errc::unauthenticated, tls_->problem->message, tls_->problem->hint);
+  if (by.status == io_status::refused) {
+    const auto& why = *tls_->problem;
+    // A node that dies just then ends a handshake, too: that is no verdict.
+    const auto code = why.what == tls_failure::closed ? errc::unavailable : errc::unauthenticated;
+    return make_error(code, why.message, why.hint);
+  }
   if (by.status == io_status::cut) return make_error(errc::unavailable, "the connection was cut");
   return make_error(errc::unavailable, std::strerror(by.error));  // NOLINT: one thread
 }

@@ -211,7 +211,7 @@ void session::greet_dialler(const hello& theirs) {
 
 void session::greet_listener(const hello& theirs) {
   if (const auto wrong = judge_listener(theirs, transport_.identity(), info_.node)) {
-    transport_.handler().on_refused(info_.node, *wrong);
+    transport_.tell_refused(*link_, *wrong);
     return conn_.close(close_reason::refused);
   }
   if (const auto wrong = tls_ ? judge_certificate(theirs, *tls_->other) : std::nullopt) {

@@ -34,7 +34,7 @@ struct link {
   timer_id retry;
   std::uint32_t failures = 0;  // attempts in a row
   std::uint64_t used_ns = 0;   // last frame
-  std::string refusal;         // because of TLS, as it was told last
+  std::string refusal;         // as it was told last
   std::uint64_t refusal_ns = 0;
 };
 

@@ -124,17 +124,20 @@ std::unique_ptr<byte_stream> transport::impl::make_stream(unique_fd fd, const li
       std::move(fd), options, config_.tls->context(loop_.now_ns()).get(), tls_scratch_, outcome);
 }
 
+void transport::impl::tell_refused(link& l, const error& why) {
+  const auto now = loop_.now_ns();
+  if (l.refusal == why.message && now - l.refusal_ns < same_refusal_ns) return;
+  l.refusal = why.message;
+  l.refusal_ns = now;
+  handler_.on_refused(l.peer, why);
+}
+
 void transport::impl::note_tls_failure(session& s, tls_failure what, const error& why) {
   counters().tls_failures[static_cast<std::size_t>(what)].add();
-  const auto now = loop_.now_ns();
-  if (link* l = s.out()) {
-    if (l->refusal == why.message && now - l->refusal_ns < same_refusal_ns) return;
-    l->refusal = why.message;
-    l->refusal_ns = now;
-    handler_.on_refused(l->peer, why);
-  } else if (stranger_lines_.take(now)) {
+  if (link* l = s.out())
+    tell_refused(*l, why);
+  else if (stranger_lines_.take(loop_.now_ns()))
     handler_.on_stranger(s.info().remote, why, std::exchange(stranger_lines_.untold, 0));
-  }
 }
 
 void transport::impl::discard(session& s) {

@@ -70,8 +70,8 @@ class transport_handler {
   /// After this no frame of the connection comes, and `send` to it returns false.
   virtual void on_disconnected(const connection_info&, close_reason) {}
   /// A peer refused this node's hello (wrong cluster, wrong node), or one of the two the other's
-  /// certificate (then not for every attempt): worth a line in the log. The transport keeps trying,
-  /// at the slowest back-off.
+  /// certificate: worth a line in the log. The transport keeps trying, at the slowest back-off, and
+  /// tells the same reason once a minute.
   virtual void on_refused(node_id /*peer*/, const error&) {}
   /// Somebody was not let in, because of TLS: worth a line in the log. Called for a few of them
   /// only; `untold` more since the last call.

@@ -73,6 +73,9 @@ class transport::impl final : public io_handler, public turn_hook {
   }
   void mark_dirty(session& s) { dirty_.push_back(&s); }
   void session_closed(session& s);
+  /// Tells the handler why a peer that was dialled did not let us in, or we it; the same reason
+  /// again after a while only.
+  void tell_refused(link& l, const error& why);
   /// TLS has failed before the session was announced, either way.
   void note_tls_failure(session& s, tls_failure what, const error& why);
   /// The peer itself has dialled: it is there, no need to wait any longer.
