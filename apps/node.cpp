@@ -351,6 +351,8 @@ start_result<void> node::start_metrics() {
   if (!page)
     return tl::unexpected(start_error{static_cast<int>(exit_code::no_space), page.error().message});
   flags_ = std::move(*page);
+  bindings_.push_back(registry_.bind<metrics::metric::net_tls_expires>(
+      [this] { return tls_ ? static_cast<double>(tls_->not_after()) : 0.0; }));
   const auto as_double = [](std::uint64_t n) { return static_cast<double>(n); };
   bindings_.push_back(registry_.bind<metrics::metric::status_writes>(
       [this, as_double] { return as_double(flags_->writes()); }));

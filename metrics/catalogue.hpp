@@ -156,6 +156,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(net_incompressible, "blixard_net_incompressible_frames_total", counter, none, "Large frames that were tried and sent as they were, because they did not shrink.") \
   X(net_closed, "blixard_net_closed_total", counter, closed, "Connections closed, by reason.") \
   X(net_tls_failures, "blixard_net_tls_failures_total", counter, tls, "Connections, either way, that did not come about because of TLS, by reason.") \
+  X(net_tls_expires, "blixard_net_tls_certificate_expires_timestamp_seconds", gauge, none, "When this node's certificate expires, in seconds since 1970; 0 without TLS.") \
   /* --- buffer pools: bound to the pool's own atomics */ \
   X(pool_buffers, "blixard_pool_buffers_in_use", gauge, buffer, "Pooled buffers that are referenced.") \
   X(pool_gets, "blixard_pool_gets_total", counter, buffer, "Buffers asked of a pool.") \
