@@ -21,6 +21,12 @@ void one(input in) {
   const auto refused = net::judge_dialler(*h, us);
   // Whom we let in as a peer has an id that is not ours.
   if (!refused && h->role == net::peer_role::peer) CHECK(h->node && h->node != us.self);
+  // With TLS, only the node whose certificate it is; a client's is nobody's.
+  const net::certified client{.name = "ops"};
+  const net::certified node{.as = net::certified::role::node, .node = node_id{2}};
+  if (h->role == net::peer_role::client) return;
+  CHECK(net::judge_certificate(*h, client).has_value());
+  CHECK(net::judge_certificate(*h, node).has_value() == (h->node != node.node));
 }
 
 std::vector<std::string> examples() {

@@ -3,6 +3,7 @@
 //   ordinary   a thread per connection, blocking: read the header, read the body into a new vector,
 //              write header and body joined, one system call per frame
 //   hot        net::transport on two loops, gathered writes, slices of pooled read buffers
+//   tls        the same with mutual TLS
 //
 // Round trip: one frame of 128 B there and back at a time. Pipelined: a window of frames is kept on
 // the way; the receiver confirms what it got once per read.
@@ -24,6 +25,7 @@
 #include "runtime/net/transport.hpp"
 #include "runtime/net/write_batch.hpp"
 #include "tests/bench/allocations.hpp"
+#include "tests/unit/net/tls_fixture.hpp"
 
 namespace blixard::net {
 namespace {
@@ -41,15 +43,18 @@ frame_ptr make_frame(std::size_t body_bytes, priority cls, request_id request = 
 
 // ---------------------------------------------------------------- hot
 
+using tls_ptr = std::shared_ptr<tls_credentials>;
+
 struct party final : transport_handler {
-  explicit party(std::uint64_t id, std::uint64_t spin_ns)
-      : io{{.spin_ns = spin_ns}}, self(id), net(io, pool, *this, config()) {
+  party(std::uint64_t id, std::uint64_t spin_ns, tls_ptr tls)
+      : io{{.spin_ns = spin_ns}}, self(id), net(io, pool, *this, config(std::move(tls))) {
     where = *net.listen();
   }
-  transport_config config() const {
+  transport_config config(tls_ptr tls) const {
     transport_config c;
     c.self = node_id{self};
     c.bind = address::loopback(0);
+    c.tls = std::move(tls);
     return c;
   }
   void on_frames(const connection_info& from, std::span<const frame_ptr> frames) override {
@@ -65,7 +70,11 @@ struct party final : transport_handler {
 
 // Two nodes; the second one's loop runs on its own thread.
 struct couple {
-  explicit couple(std::uint64_t spin_ns) : near(1, spin_ns), far(2, spin_ns) {
+  explicit couple(std::uint64_t spin_ns) : couple(spin_ns, nullptr, nullptr) {}
+  explicit couple(const test::authority& ca)
+      : couple(0, test::credentials_of(ca, ca.node(1)), test::credentials_of(ca, ca.node(2))) {}
+  couple(std::uint64_t spin_ns, tls_ptr one, tls_ptr two)
+      : near(1, spin_ns, std::move(one)), far(2, spin_ns, std::move(two)) {
     near.net.set_peer(node_id{2}, far.where);
     far.net.set_peer(node_id{1}, near.where);
     near.on_read = far.on_read = [](auto&&, auto&&) {};
@@ -98,8 +107,7 @@ struct couple {
 
 constexpr int round_trips = 500;
 
-void round_trip_hot(benchmark::State& state) {
-  couple c{static_cast<std::uint64_t>(state.range(0))};
+void round_trips_of(benchmark::State& state, couple& c) {
   c.far_does([&c](const connection_info&, std::span<const frame_ptr> frames) {
     for (const auto& f : frames) (void)c.far.net.send_to(node_id{1}, channel::main, f);
   });
@@ -117,6 +125,17 @@ void round_trip_hot(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * round_trips);
 }
+
+void round_trip_tls(benchmark::State& state) {
+  couple c{test::authority{}};
+  round_trips_of(state, c);
+}
+BENCHMARK(round_trip_tls)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+void round_trip_hot(benchmark::State& state) {
+  couple c{static_cast<std::uint64_t>(state.range(0))};
+  round_trips_of(state, c);
+}
 BENCHMARK(round_trip_hot)
     ->ArgName("spin_ns")
     ->Arg(0)
@@ -128,11 +147,10 @@ BENCHMARK(round_trip_hot)
 constexpr int window = 1024;
 constexpr int burst = 32 * 1024;
 
-void pipelined_hot(benchmark::State& state) {
+void pipeline_of(benchmark::State& state, couple& c) {
   const auto body = static_cast<std::size_t>(state.range(0));
   const int total = body > 4096 ? burst / 64 : burst;
   const int in_flight_max = body > 4096 ? window / 16 : window;
-  couple c{0};
   std::atomic<std::uint64_t> far_allocations{0};
   c.far_does([&](const connection_info&, std::span<const frame_ptr> frames) {
     far_allocations = bench::allocations();
@@ -174,6 +192,23 @@ void pipelined_hot(benchmark::State& state) {
   state.counters["moved_share"] =
       static_cast<double>(c.far.net.counters().copied_in_bytes.get()) /
       static_cast<double>(c.far.net.counters().of(priority::high).received_bytes.get());
+}
+
+void pipelined_tls(benchmark::State& state) {
+  couple c{test::authority{}};
+  pipeline_of(state, c);
+}
+BENCHMARK(pipelined_tls)
+    ->ArgName("bytes")
+    ->Arg(128)
+    ->Arg(1024)
+    ->Arg(65'536)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+void pipelined_hot(benchmark::State& state) {
+  couple c{0};
+  pipeline_of(state, c);
 }
 BENCHMARK(pipelined_hot)
     ->ArgName("bytes")

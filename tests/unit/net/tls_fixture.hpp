@@ -1,8 +1,7 @@
-// What the TLS tests share: an authority that issues any certificate, also wrong ones, and a folder
-// of files.
+// What the tests and benchmarks of TLS share: an authority that issues any certificate, also wrong
+// ones, and a folder of files.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -16,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "messages/check.hpp"
 #include "runtime/net/tls_credentials.hpp"
 
 namespace blixard::net::test {
@@ -102,7 +102,7 @@ class authority {
     for (const auto& uri : wish.uris) names += (names.empty() ? "URI:" : ",URI:") + uri;
     if (!names.empty()) add(NID_subject_alt_name, names.c_str());
     if (wish.use != nullptr) add(NID_ext_key_usage, wish.use);
-    EXPECT_GT(X509_sign(c.get(), self_.key.get(), EVP_sha256()), 0);
+    CHECK_GT(X509_sign(c.get(), self_.key.get(), EVP_sha256()), 0);
     return c;
   }
   static void extend(X509& to, X509& issuer, int nid, const char* value) {
@@ -110,7 +110,7 @@ class authority {
     X509V3_set_ctx_nodb(&context);
     X509V3_set_ctx(&context, &issuer, &to, nullptr, nullptr, 0);
     X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value);
-    ASSERT_NE(extension, nullptr) << value;
+    CHECK(extension != nullptr);
     X509_add_ext(&to, extension, -1);
     X509_EXTENSION_free(extension);
   }
@@ -123,7 +123,7 @@ class files {
  public:
   files() {
     std::string name = (std::filesystem::temp_directory_path() / "blixard-tls.XXXXXX").string();
-    EXPECT_NE(::mkdtemp(name.data()), nullptr);
+    CHECK(::mkdtemp(name.data()) != nullptr);
     folder_ = name;
   }
   ~files() { std::filesystem::remove_all(folder_); }
@@ -151,8 +151,8 @@ class files {
 inline std::shared_ptr<tls_credentials> credentials_of(const authority& ca, const issued& own) {
   const files f;
   auto out = tls_credentials::load(f.put(ca, own), std::nullopt);
-  EXPECT_TRUE(out) << out.error().message;
-  return out ? *out : nullptr;
+  CHECK(out.has_value());
+  return *out;
 }
 
 /// A context without the checks of `tls_credentials`, for those that should not pass them; without
@@ -166,8 +166,8 @@ inline std::shared_ptr<SSL_CTX> context_of(const authority& trusted, const issue
   SSL_CTX_set_num_tickets(out.get(), 0);
   X509_STORE_add_cert(SSL_CTX_get_cert_store(out.get()), trusted.certificate());
   if (own == nullptr) return out;
-  EXPECT_EQ(SSL_CTX_use_certificate(out.get(), own->certificate.get()), 1);
-  EXPECT_EQ(SSL_CTX_use_PrivateKey(out.get(), own->key.get()), 1);
+  CHECK_EQ(SSL_CTX_use_certificate(out.get(), own->certificate.get()), 1);
+  CHECK_EQ(SSL_CTX_use_PrivateKey(out.get(), own->key.get()), 1);
   return out;
 }
 
