@@ -61,7 +61,7 @@ bool machine::tables::place(pb::Vm& vm, const pb::Decision& proposed, pb::Decisi
   const auto& spec = vm.spec();
   plan_options options;
   options.avoid = gave_up(vm);
-  options.listed_max = limits::reasons_max_nodes;
+  options.listed_max = options.rejected_max = limits::reasons_max_nodes;
   const bool alone = proposed.candidates_size() < 2;
   const bool holds = proposed.node() != 0 &&
                      (alone || proposed.inventory_version() == in.version.value()) &&

@@ -208,6 +208,33 @@ class cow_tree {
     if (root_) (void)visit_from(*root_, key, f);
   }
 
+  /// Calls `f(before, after)` in order of keys for the items of the leaves that the two trees do
+  /// not share, while it returns true; false if it did not. One of the two is null where the other
+  /// tree has no such key; both are there where the item is the same, too. Of copies that are k
+  /// changes apart at most a few leaves for each are looked at, whatever the trees' size.
+  template <class F>
+  static bool for_each_unshared(const cow_tree& from, const cow_tree& to, F&& f) {
+    cursor a{from.root_.get()};
+    cursor b{to.root_.get()};
+    while (!a.at_end() && !b.at_end()) {
+      if (a.is_at_the_same_as(b)) {
+        a.skip();
+        b.skip();
+      } else if (a.height() > 0 || b.height() > 0) {
+        const auto taller = std::max(a.height(), b.height());
+        if (a.height() == taller) a.enter();
+        if (b.height() == taller) b.enter();
+      } else if (!merge_step(a, b, f)) {
+        return false;
+      }
+    }
+    while (a.step_to_item())
+      if (!f(a.take(), nullptr)) return false;
+    while (b.step_to_item())
+      if (!f(nullptr, b.take())) return false;
+    return true;
+  }
+
  private:
   static const leaf_node& as_leaf(const node& n) { return static_cast<const leaf_node&>(n); }
   static leaf_node& as_leaf(node& n) { return static_cast<leaf_node&>(n); }
@@ -224,6 +251,74 @@ class cow_tree {
 
   static void fetch_item(const Item& i) noexcept {
     if constexpr (requires { Order::fetch(i); }) Order::fetch(i);
+  }
+
+  /// Goes through a tree in order by whole subtrees, which are entered only where that is wanted.
+  class cursor {
+   public:
+    explicit cursor(const node* root) noexcept : at_(root) {
+      for (const node* n = root; n != nullptr && !n->leaf; n = as_inner(*n).children[0].get())
+        ++height_;
+    }
+    [[nodiscard]] bool at_end() const noexcept { return at_ == nullptr; }
+    /// Of the subtree that comes next: 0 is a leaf.
+    [[nodiscard]] std::size_t height() const noexcept { return height_; }
+    [[nodiscard]] bool is_at_the_same_as(const cursor& o) const noexcept {
+      return at_ == o.at_ && item_ == o.item_;
+    }
+    /// Goes on with the children of an inner node.
+    void enter() noexcept {
+      CHECK_LT(depth_, path_.size());
+      const auto& in = as_inner(*at_);
+      path_[depth_++] = {&in, 0};
+      at_ = in.children[0].get();
+      --height_;
+    }
+    /// Goes on behind the subtree, or behind what is left of the leaf.
+    void skip() noexcept {
+      item_ = 0;
+      for (; depth_ > 0; --depth_, ++height_) {
+        auto& up = path_[depth_ - 1];
+        if (++up.child == up.in->count) continue;
+        at_ = up.in->children[up.child].get();
+        return;
+      }
+      at_ = nullptr;
+    }
+    /// Enters the leaf that comes next; false at the end.
+    bool step_to_item() noexcept {
+      while (!at_end() && height_ > 0) enter();
+      return !at_end();
+    }
+    /// In a leaf: its next item.
+    [[nodiscard]] const Item& item() const noexcept { return as_leaf(*at_).items[item_]; }
+    const Item* take() noexcept {
+      const Item* out = &item();
+      if (++item_ == at_->count) skip();
+      return out;
+    }
+
+   private:
+    // A node of any level is split for every 16 that were split below it: 2^64 insertions.
+    static constexpr std::size_t levels_max = 16;
+    struct step {
+      const inner_node* in = nullptr;
+      std::size_t child = 0;
+    };
+    const node* at_;
+    std::size_t item_ = 0;
+    std::size_t height_ = 0;
+    std::size_t depth_ = 0;
+    std::array<step, levels_max> path_;
+  };
+
+  /// Both in a leaf: the smaller key, or both items where the keys are equal.
+  template <class F>
+  static bool merge_step(cursor& a, cursor& b, F& f) {
+    const auto order = Order::compare(Order::key_of(a.item()), Order::key_of(b.item()));
+    const Item* before = order <= 0 ? a.take() : nullptr;
+    const Item* after = order >= 0 ? b.take() : nullptr;
+    return f(before, after);
   }
 
   /// The child that holds `key` if any does: the last one whose separator is not above it.

@@ -304,6 +304,7 @@ request make_request(const inventory& in, const pb::VmSpec& spec, const plan_opt
       .soft = p.soft(),
       .avoid = options.avoid,
       .resident = options.resident,
+      .seed = options.seed,
   };
 }
 

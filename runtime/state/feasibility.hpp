@@ -27,6 +27,7 @@ struct request {
   bool soft;
   std::span<const std::uint64_t> avoid;  // nodes that gave the VM up
   node_id resident;
+  std::uint64_t seed;
 };
 
 [[nodiscard]] request make_request(const inventory& in, const pb::VmSpec& spec,

@@ -56,12 +56,13 @@ void to_proto(const resources& r, pb::Resources& out);
 
 using phase_counts = std::array<std::uint32_t, phase_count>;
 
-/// A node and what its VMs take of it. Plain values: copying one is cheap.
+/// A node and what its VMs take of it. Plain values: copying one is cheap. What two versions of one
+/// differ in comes first: it is compared for all of a leaf.
 struct node_usage {
   node_id id;
   std::shared_ptr<const pb::Node> facts;  // as registered; its `allocated` is not set
-  resources capacity;                     // of facts
   resources allocated;                    // by all VMs assigned to the node, whatever their phase
+  resources capacity;                     // of facts
   phase_counts vms{};                     // assigned to the node, by phase
   hash128 facts_hash;                     // of facts, for the digest; placement ignores it
 };

@@ -41,8 +41,10 @@ struct plan_options {
   node_id resident;
   /// Order among equal scores: 0 is by node id, anything else a permutation made from it.
   std::uint64_t seed = 0;
-  /// How many candidates and how many rejected nodes are listed; the choice is not affected.
+  /// How many candidates and how many rejected nodes are listed; the choice is not affected, nor
+  /// the fix where nothing fits.
   std::size_t listed_max = std::numeric_limits<std::size_t>::max();
+  std::size_t rejected_max = std::numeric_limits<std::size_t>::max();
 };
 
 /// Where the VM should run. `node` is 0 if it fits nowhere; then `rejected` and `fix` say why and

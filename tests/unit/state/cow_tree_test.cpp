@@ -295,6 +295,77 @@ TEST(cow_tree, for_each_from_starts_at_the_first_that_is_not_below_and_stops_on_
   }
 }
 
+/// What two trees differ in, by going through all of both.
+std::map<int, std::pair<int, int>> difference(const std::map<int, int>& a,
+                                              const std::map<int, int>& b) {
+  std::map<int, std::pair<int, int>> out;  // -1: not there
+  for (const auto& [k, v] : a) out[k] = {v, -1};
+  for (const auto& [k, v] : b) out.try_emplace(k, -1, -1).first->second.second = v;
+  std::erase_if(out, [](const auto& one) { return one.second.first == one.second.second; });
+  return out;
+}
+
+TEST(cow_tree, what_two_versions_do_not_share_contains_all_that_they_differ_in) {
+  for (unsigned seed = 0; seed < 30; ++seed) {
+    std::mt19937 random(seed);
+    const unsigned keys = seed % 3 == 0 ? 40 : 20'000;
+    tree t;
+    tree other;  // changed beside it: shares what neither has changed
+    std::map<int, int> model;
+    std::map<int, int> other_model;
+    for (int round = 0; round < 60; ++round) {
+      const bool shrinks = round > 40;
+      for (unsigned i = 0; i < (round % 4 == 0 ? 500U : 3U); ++i) {
+        const int key = static_cast<int>(random() % keys);
+        if (random() % 10 < (shrinks ? 2U : 8U)) {
+          t.put({key, round});
+          model[key] = round;
+        } else {
+          t.erase(key);
+          model.erase(key);
+        }
+      }
+      std::map<int, std::pair<int, int>> found;
+      int last = -1;
+      EXPECT_TRUE(tree::for_each_unshared(other, t, [&](const item* before, const item* after) {
+        const int key = before != nullptr ? before->key : after->key;
+        EXPECT_LT(last, key) << "in order";
+        last = key;
+        if (before != nullptr && after != nullptr) {
+          EXPECT_EQ(before->key, after->key);
+        }
+        const std::pair one{before == nullptr ? -1 : before->value,
+                            after == nullptr ? -1 : after->value};
+        if (one.first != one.second) found[key] = one;
+        return true;
+      }));
+      ASSERT_EQ(found, difference(other_model, model)) << "seed " << seed << " round " << round;
+      if (random() % 2 == 0) {
+        other = t;
+        other_model = model;
+      }
+    }
+  }
+}
+
+TEST(cow_tree, of_a_large_tree_only_the_leaves_that_changed_are_looked_at) {
+  tree t;
+  for (int k = 0; k < 100'000; ++k) t.put({k, k});
+  const tree before = t;
+  t.put({500, -1});
+  t.put({90'000, -1});
+  for (int k = 200'000; k < 200'040; ++k) t.put({k, k});  // splits leaves and, maybe, their parents
+  int looked_at = 0;
+  EXPECT_TRUE(tree::for_each_unshared(before, t, [&](const item*, const item*) {
+    ++looked_at;
+    return true;
+  }));
+  EXPECT_GE(looked_at, 42);
+  EXPECT_LE(looked_at, 42 + 4 * 32);
+  EXPECT_TRUE(tree::for_each_unshared(t, t, [&](const item*, const item*) { return false; }));
+  EXPECT_FALSE(tree::for_each_unshared(before, t, [&](const item*, const item*) { return false; }));
+}
+
 TEST(cow_tree, erasing_what_is_not_there_copies_nothing) {
   tree t;
   for (int k = 0; k < 100; ++k) t.put({k, k});

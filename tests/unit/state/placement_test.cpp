@@ -331,7 +331,7 @@ TEST(plan, lists_can_be_cut_without_another_choice) {
   world w;
   for (std::uint64_t id = 1; id <= 10; ++id) w.node(id, {id % 2 == 0 ? 8U : 1U, 0});
   plan_options o;
-  o.listed_max = 2;
+  o.listed_max = o.rejected_max = 2;
   const auto d = plan(w.in, request(), o);
   EXPECT_EQ(d.candidates_size(), 2);
   EXPECT_EQ(d.rejected_size(), 2);
@@ -445,6 +445,7 @@ TEST(shape, is_equal_exactly_for_requests_that_are_placed_alike) {
   EXPECT_NE(shape_of(base, {.resident = node_id{1}}), shape);
   EXPECT_NE(shape_of(base, {.seed = 1}), shape);
   EXPECT_NE(shape_of(base, {.listed_max = 1}), shape);
+  EXPECT_NE(shape_of(base, {.rejected_max = 1}), shape);
 }
 
 // ---------------------------------------------------------------- summaries
