@@ -29,7 +29,6 @@ std::vector<metrics::gauge> gauges(metrics::registry& r, std::size_t count) {
   return out;
 }
 
-constexpr std::size_t node_states = pb::NodeState_ARRAYSIZE;
 constexpr std::uint64_t register_again_ns = 2'000'000'000;
 constexpr request_id register_request{1};
 
@@ -48,7 +47,8 @@ node_state::node_state(caf::actor_config& config, host* where, const links& to, 
       encodes_(facts.registry->counter<metric::raft_command_encodes>()),
       keys_(facts.registry->gauge<metric::state_keys>()),
       sessions_(facts.registry->gauge<metric::state_sessions>()),
-      nodes_by_state_(gauges<metric::cluster_nodes, pb::NodeState>(*facts.registry, node_states)),
+      nodes_by_state_(
+          gauges<metric::cluster_nodes, pb::NodeState>(*facts.registry, state::node_state_count)),
       vms_by_phase_(gauges<metric::cluster_vms, pb::Phase>(*facts.registry, state::phase_count)),
       vcpus_(facts.registry->gauge<metric::cluster_vcpus>()),
       memory_(facts.registry->gauge<metric::cluster_memory>()),
@@ -217,10 +217,8 @@ void node_state::publish() {
 }
 
 void node_state::show_inventory(const state::inventory& in) {
-  std::vector<std::uint64_t> states(node_states);
-  in.nodes.for_each(
-      [&](const state::node_usage& n) { ++states[static_cast<std::size_t>(n.facts->state())]; });
-  for (std::size_t i = 0; i < node_states; ++i) nodes_by_state_[i].set(states[i]);
+  for (std::size_t i = 0; i < state::node_state_count; ++i)
+    nodes_by_state_[i].set(in.sums.nodes_by_state[i]);
   for (std::size_t i = 0; i < state::phase_count; ++i) vms_by_phase_[i].set(in.sums.vms[i]);
   vcpus_.set(in.sums.capacity.vcpus);
   memory_.set(in.sums.capacity.memory_bytes);

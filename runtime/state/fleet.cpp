@@ -8,6 +8,8 @@
 namespace blixard::state {
 namespace {
 
+static_assert(node_state_count == pb::NodeState_ARRAYSIZE);
+
 std::size_t phase_of(const pb::Vm& vm) noexcept { return static_cast<std::size_t>(vm.phase()); }
 
 bool healthy(pb::NodeState s) noexcept {
@@ -178,6 +180,7 @@ void fleet::replace_usage(const node_usage& old, node_usage now) {
 
 void fleet::count_node(const node_usage& n, sign s) {
   const auto state = n.facts->state();
+  step(inventory_.sums.nodes_by_state[static_cast<std::size_t>(state)], static_cast<int>(s));
   if (state == pb::NODE_LEFT) return;
   if (n.facts->removed()) return step(inventory_.sums.nodes_leaving, static_cast<int>(s));
   step(inventory_.sums.nodes, static_cast<int>(s));
@@ -215,7 +218,9 @@ void fleet::note_round_robin(node_id chosen) {
 }
 
 bool fleet::restore_node(pb::Node node) {
-  if (node.id() == 0 || inventory_.find(node_id{node.id()}) != nullptr) return false;
+  if (node.id() == 0 || inventory_.find(node_id{node.id()}) != nullptr ||
+      !pb::NodeState_IsValid(node.state()))
+    return false;
   put_node(std::move(node));
   return true;
 }

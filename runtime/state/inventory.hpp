@@ -28,7 +28,8 @@ class Summary;
 
 namespace blixard::state {
 
-inline constexpr std::size_t phase_count = 9;  // of pb::Phase
+inline constexpr std::size_t phase_count = 9;       // of pb::Phase
+inline constexpr std::size_t node_state_count = 6;  // of pb::NodeState
 
 /// Amounts of what a VM needs and a node has. Memory and disk are bytes.
 struct resources {
@@ -110,6 +111,7 @@ struct totals {
   resources capacity;               // of the healthy nodes
   resources allocated;              // on all nodes
   std::array<std::uint64_t, phase_count> vms{};
+  std::array<std::uint64_t, node_state_count> nodes_by_state{};
 
   friend bool operator==(const totals&, const totals&) noexcept = default;
 };

@@ -98,7 +98,9 @@ void expect_inventory_adds_up(const machine& sm, const std::vector<std::string>&
   const auto in = sm.inventory();
   EXPECT_EQ(in->sums.vms, phases) << where;
   resources all;
+  std::array<std::uint64_t, node_state_count> states{};
   in->nodes.for_each([&](const node_usage& n) {
+    ++states[static_cast<std::size_t>(n.facts->state())];
     EXPECT_EQ(n.allocated, allocated[n.id]) << where;
     all += n.allocated;
     for (const char* group : {"default/g", "other/g"}) {
@@ -107,6 +109,7 @@ void expect_inventory_adds_up(const machine& sm, const std::vector<std::string>&
     }
   });
   EXPECT_EQ(in->sums.allocated, all) << where;
+  EXPECT_EQ(in->sums.nodes_by_state, states) << where;
 }
 
 TEST(determinism, allocations_totals_and_groups_are_the_sum_of_the_vms) {
