@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 
 #include "actors/frames.hpp"
 #include "messages/check.hpp"
@@ -13,13 +14,15 @@ namespace {
 
 using metrics::metric;
 
-// Scores and reasons that travel with a decision: enough for a person; the choice sees all nodes.
-constexpr std::size_t listed_max = 64;
-
 // What goes into the log of a decision: where to, why there, as of when, and the next best nodes.
 // Apply checks it again with the same code, chooses among these where something has changed, and
 // finds reasons against nodes itself; longer lists would only make the log longer.
 constexpr int kept_candidates = 8;
+
+// So no more is asked for: without reasons against nodes a decision can move on with the inventory.
+state::plan_options as_kept(std::span<const std::uint64_t> avoid = {}) {
+  return {.avoid = avoid, .listed_max = kept_candidates, .rejected_max = 0};
+}
 
 std::uint64_t healthy_witnesses(const pb::ClusterStatus& status) {
   return static_cast<std::uint64_t>(std::ranges::count_if(status.members(), [](const auto& m) {
@@ -68,6 +71,7 @@ void cache::bind(metrics::registry& r, metrics::cache_name name,
     return [&value] { return static_cast<double>(value.get()); };
   };
   bindings_.push_back(r.bind<metric::cache_hits>(reader(s.hits), name));
+  bindings_.push_back(r.bind<metric::cache_renewals>(reader(s.renewals), name));
   bindings_.push_back(r.bind<metric::cache_misses>(reader(s.misses), name));
   bindings_.push_back(r.bind<metric::cache_waits>(reader(s.waited), name));
   bindings_.push_back(r.bind<metric::cache_evictions>(reader(s.evictions), name));
@@ -93,7 +97,7 @@ void cache::decide(const inventory_ptr& in, const pb::VmSpec& spec,
                    const state::plan_options& options, continuation then) {
   const auto waiter = ++last_waiter_;
   auto answer = placements_.ask(in, spec, options, waiter, net::monotonic_ns());
-  if (const auto* known = std::get_if<blixard::cache::placement_cache::value>(&answer)) {
+  if (const auto* known = std::get_if<const pb::Decision*>(&answer)) {
     std::visit([&](const auto& r) { go_on(r, **known); }, then);
     return;
   }
@@ -103,10 +107,10 @@ void cache::decide(const inventory_ptr& in, const pb::VmSpec& spec,
 }
 
 void cache::planned(const plan_found& found) {
-  for (const auto waiter : placements_.finish(*found.job, found.decision, net::monotonic_ns())) {
+  for (const auto waiter : placements_.finish(*found.job, found.found, net::monotonic_ns())) {
     const auto node = waiting_.extract(waiter);
     CHECK(!node.empty());
-    std::visit([&](const auto& r) { go_on(r, *found.decision); }, node.mapped());
+    std::visit([&](const auto& r) { go_on(r, found.found->decision()); }, node.mapped());
   }
 }
 
@@ -122,8 +126,7 @@ void cache::plan(const plan_command& command) {
   }
   auto spec = c->vm_create().spec();
   state::fill_defaults(spec);
-  decide(inventory_, spec, {.listed_max = listed_max},
-         creation{command.from, command.frame, std::move(c)});
+  decide(inventory_, spec, as_kept(), creation{command.from, command.frame, std::move(c)});
 }
 
 void cache::go_on(const creation& r, const pb::Decision& decision) {
@@ -135,7 +138,7 @@ void cache::go_on(const creation& r, const pb::Decision& decision) {
 
 void cache::place(const place_vm& request) {
   const auto& vm = *request.vm;
-  decide(inventory_, vm.spec(), {.avoid = state::gave_up(vm), .listed_max = listed_max}, request);
+  decide(inventory_, vm.spec(), as_kept(state::gave_up(vm)), request);
 }
 
 void cache::go_on(const place_vm& r, const pb::Decision& decision) {

@@ -35,6 +35,7 @@ class VmReport_One;
 namespace blixard::state {
 struct inventory;
 class machine;
+class ranking;
 }  // namespace blixard::state
 namespace blixard::cache {
 class plan_job;
@@ -284,7 +285,7 @@ struct plan_wanted {
 };
 struct plan_found {
   plan_job_ptr job;
-  std::shared_ptr<const pb::Decision> decision;
+  std::shared_ptr<state::ranking> found;  // the cache's, from here on
 };
 /// An answer that lacks only what the caches know (summary, decision); completed and sent to
 /// `from`.

@@ -164,6 +164,7 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(pool_block_allocations, "blixard_pool_block_allocations_total", counter, none, "Frames, messages between actors and short lists whose memory came from the heap: no free block was there, or it was too large for one.") \
   /* --- caches: bound to the caches' own atomics */ \
   X(cache_hits, "blixard_cache_hits_total", counter, cache, "Lookups answered from the cache.") \
+  X(cache_renewals, "blixard_cache_renewals_total", counter, cache, "Of the hits: those whose entry was behind and was brought up to date by what had changed since.") \
   X(cache_misses, "blixard_cache_misses_total", counter, cache, "Lookups that had to compute.") \
   X(cache_waits, "blixard_cache_waits_total", counter, cache, "Lookups that waited for a computation already running.") \
   X(cache_evictions, "blixard_cache_evictions_total", counter, cache, "Entries removed for space.") \

@@ -40,8 +40,9 @@ placement_cache::answer placement_cache::ask(const std::shared_ptr<const state::
                                              const state::plan_options& options, waiter_id waiter,
                                              std::uint64_t now_ns) {
   const std::string shape = state::shape_of(spec, options);
-  auto found = cache_.lookup(shape, in->version, now_ns, waiter);
-  if (const auto* v = std::get_if<value>(&found)) return *v;
+  auto found = cache_.lookup(shape, in->version, now_ns, waiter,
+                             [&](const value& known) { return known->advance(in); });
+  if (const auto* v = std::get_if<value>(&found)) return &(*v)->decision();
   if (const auto* j = std::get_if<joined>(&found)) return *j;
   auto made = std::make_shared<plan_job>(in, spec, options);
   made->shape_ = shape;
@@ -72,8 +73,8 @@ plan_job::plan_job(std::shared_ptr<const state::inventory> in, const pb::VmSpec&
 }
 plan_job::~plan_job() = default;
 
-std::shared_ptr<const pb::Decision> plan_job::run() const {
-  return std::make_shared<const pb::Decision>(state::plan(*in_, *spec_, options_));
+std::shared_ptr<state::ranking> plan_job::run() const {
+  return std::make_shared<state::ranking>(in_, *spec_, options_);
 }
 
 std::string_view to_string(link_quality q) noexcept {

@@ -17,6 +17,7 @@
 #include "runtime/cache/versioned_cache.hpp"
 #include "runtime/state/inventory.hpp"
 #include "runtime/state/placement.hpp"
+#include "runtime/state/ranking.hpp"
 
 namespace blixard::pb {
 class CacheStats;
@@ -49,8 +50,8 @@ class plan_job {
            const state::plan_options& options);
   ~plan_job();
 
-  /// What `state::plan` says. Pure; any thread.
-  [[nodiscard]] std::shared_ptr<const pb::Decision> run() const;
+  /// What `state::plan` says, in a form that can move on. Pure; any thread.
+  [[nodiscard]] std::shared_ptr<state::ranking> run() const;
 
  private:
   friend class placement_cache;
@@ -63,15 +64,17 @@ class plan_job {
   waiter_id owner_ = 0;
 };
 
-/// Decisions by request shape; version: the inventory's version. A miss is planned elsewhere, so
+/// Decisions by request shape; version: the inventory's version. One of an older version is moved
+/// on by the nodes that have changed since (state/ranking.hpp). A miss is planned elsewhere, so
 /// that nobody waits behind a scan of all nodes; who asks meanwhile waits for the same one.
 class placement_cache {
  public:
-  using value = std::shared_ptr<const pb::Decision>;
+  /// Moved on by this cache alone, once it was given to `finish`.
+  using value = std::shared_ptr<state::ranking>;
   using job = std::shared_ptr<const plan_job>;
-  /// The decision, or the job that is to be run and finished, or: it is being planned. In the last
-  /// two cases `finish` names the waiter.
-  using answer = std::variant<value, job, joined>;
+  /// The decision, good until the next `ask`; or the job that is to be run and finished; or: it is
+  /// being planned. In the last two cases `finish` names the waiter.
+  using answer = std::variant<const pb::Decision*, job, joined>;
 
   placement_cache();
   /// `in` and what `options` refers to are needed during the call only.

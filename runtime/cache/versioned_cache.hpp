@@ -4,6 +4,10 @@
 // version that it needs: an entry of another one is a miss, whatever its age, and is dropped. The
 // time to live is only an upper bound on top. Bounded by number, least recently used goes first.
 //
+// An owner that can bring a value to a newer version for less than it takes to compute it says how
+// (`renew`): then an entry that is behind is a hit, too. It grows old all the same, from the day it
+// was computed.
+//
 // Single flight: the first miss gets a ticket and computes; later ones for the same key and version
 // join it and are told when it is done. Nothing blocks here: the owner keeps the waiters' ids and
 // answers them itself. When too many wait, the next one computes for itself, and its result is as
@@ -48,6 +52,7 @@ class stat {
 /// What a cache did. Monotonic except in_flight and size.
 struct cache_stats {
   stat hits;
+  stat renewals;       // of the hits: those whose value was brought to a newer version first
   stat misses;         // lookups that had to be computed, by whoever asked
   stat evictions;      // pushed out by the bound
   stat invalidations;  // dropped: another version was asked for, too old, or on request
@@ -91,7 +96,12 @@ class versioned_cache {
   /// it.
   [[nodiscard]] result lookup(const Key& key, log_index version, std::uint64_t now_ns,
                               waiter_id waiter) {
-    if (const Value* v = get(key, version, now_ns)) return *v;
+    return lookup(key, version, now_ns, waiter, never_renew);
+  }
+  template <class Renew>
+  [[nodiscard]] result lookup(const Key& key, log_index version, std::uint64_t now_ns,
+                              waiter_id waiter, Renew&& renew) {
+    if (const Value* v = get(key, version, now_ns, renew)) return *v;
     if (const auto open = open_.find({key, version}); open != open_.end()) {
       auto& waiters = flights_.at(open->second).waiters;
       if (waiters.size() >= limits_.waiters_max) return miss();
@@ -105,13 +115,25 @@ class versioned_cache {
   /// The value if it is there (counted as a hit), else null and nothing is counted. Good until the
   /// next call.
   [[nodiscard]] const Value* get(const Key& key, log_index version, std::uint64_t now_ns) {
+    return get(key, version, now_ns, never_renew);
+  }
+  /// The same, where `renew(Value&)` may bring a value of an older version to this one; if it
+  /// returns false, the entry is dropped.
+  template <class Renew>
+  [[nodiscard]] const Value* get(const Key& key, log_index version, std::uint64_t now_ns,
+                                 Renew&& renew) {
     const auto it = index_.find(key);
     if (it == index_.end()) return nullptr;
-    if (it->second->version != version || expired(*it->second, now_ns)) {
-      // An entry of a version that is ahead of the caller's serves others yet: it stays.
-      if (it->second->version <= version) drop(it);
+    auto& found = *it->second;
+    // An entry of a version that is ahead of the caller's serves others yet: it stays.
+    if (found.version > version) return nullptr;
+    const bool behind = found.version < version;
+    if (expired(found, now_ns) || (behind && !renew(found.value))) {
+      drop(it);
       return nullptr;
     }
+    if (behind) stats_.renewals.add();
+    found.version = version;
     lru_.splice(lru_.begin(), lru_, it->second);
     stats_.hits.add();
     return &it->second->value;
@@ -135,6 +157,7 @@ class versioned_cache {
       lru_.splice(lru_.begin(), lru_, it->second);
       return;
     }
+    drop_expired(now_ns);
     if (index_.size() >= limits_.entries_max) evict();
     lru_.push_front(item{key, version, now_ns, std::move(value)});
     index_.emplace(key, lru_.begin());
@@ -174,6 +197,12 @@ class versioned_cache {
   using list = std::list<item>;
   using index = std::unordered_map<Key, typename list::iterator, Hash>;
 
+  static bool never_renew(const Value&) noexcept { return false; }
+  // What nobody will get any more is let go two by two as others come, least recently used first.
+  void drop_expired(std::uint64_t now_ns) {
+    for (int i = 0; i < 2 && !lru_.empty() && expired(lru_.back(), now_ns); ++i)
+      drop(index_.find(lru_.back().key));
+  }
   [[nodiscard]] bool expired(const item& i, std::uint64_t now_ns) const noexcept {
     return limits_.ttl_ns != 0 && now_ns - i.stored_ns >= limits_.ttl_ns;
   }

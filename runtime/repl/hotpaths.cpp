@@ -49,7 +49,17 @@ constexpr std::array counting = {name{"blixard_metrics_counting_threads"}};
 constexpr std::array page_writes = {name{"blixard_status_writes_total"}};
 constexpr std::array page_rereads = {name{"blixard_status_rereads_total"}};
 
-constexpr std::array hits = {name{"blixard_cache_hits_total"}};
+constexpr std::array placement_hits = {name{"blixard_cache_hits_total{cache=\"placement\"}"}};
+constexpr std::array placement_lookups = {name{"blixard_cache_hits_total{cache=\"placement\"}"},
+                                          name{"blixard_cache_misses_total{cache=\"placement\"}"}};
+constexpr std::array placement_renewals = {
+    name{"blixard_cache_renewals_total{cache=\"placement\"}"}};
+constexpr std::array summary_hits = {name{"blixard_cache_hits_total{cache=\"summary\"}"}};
+constexpr std::array summary_lookups = {name{"blixard_cache_hits_total{cache=\"summary\"}"},
+                                        name{"blixard_cache_misses_total{cache=\"summary\"}"}};
+constexpr std::array peer_hits = {name{"blixard_cache_hits_total{cache=\"peer\"}"}};
+constexpr std::array peer_lookups = {name{"blixard_cache_hits_total{cache=\"peer\"}"},
+                                     name{"blixard_cache_misses_total{cache=\"peer\"}"}};
 constexpr std::array lookups = {name{"blixard_cache_hits_total"},
                                 name{"blixard_cache_misses_total"}};
 constexpr std::array joined = {name{"blixard_cache_waits_total"}};
@@ -85,7 +95,11 @@ constexpr std::array rows = {
     hotpath_row{"raft", "outputs held for the disk", waits, {}},
     hotpath_row{"raft", "reads per quorum round", index_reads, rounds},
     hotpath_row{"caches", "lookups", lookups, {}},
-    hotpath_row{"caches", "hit rate", hits, lookups},
+    hotpath_row{"caches", "placement: hit rate", placement_hits, placement_lookups},
+    hotpath_row{"caches", "placement: hits by what had changed", placement_renewals,
+                placement_hits},
+    hotpath_row{"caches", "summary: hit rate", summary_hits, summary_lookups},
+    hotpath_row{"caches", "peer: hit rate", peer_hits, peer_lookups},
     hotpath_row{"caches", "waited for a computation under way", joined, {}},
     hotpath_row{"caches", "evictions", evicted, {}},
     hotpath_row{"caches", "invalidations", stale, {}},

@@ -114,6 +114,21 @@ TEST(cache_actor, a_thousand_creates_at_once_are_planned_once) {
   EXPECT_EQ(c.stats_of("placement").hits(), 1U);
 }
 
+TEST(cache_actor, creates_one_after_the_other_are_planned_once_though_each_changes_the_inventory) {
+  cached c;
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    c.create("vm" + std::to_string(i), i);
+    if (i == 1) c.finish(0);
+    ASSERT_EQ(c.proposed().size(), i) << "nobody waited for a plan";
+    const auto proposed = c.proposed().back().second;
+    EXPECT_EQ(proposed.vm_create().decision().node(), 1 + (i - 1) % 2) << "the emptier one";
+    c.apply(proposed);
+  }
+  EXPECT_EQ(c.seen.jobs.size(), 1U);
+  EXPECT_EQ(c.stats_of("placement").hits(), 9U);
+  EXPECT_EQ(c.stats_of("placement").misses(), 1U);
+}
+
 TEST(cache_actor, a_new_inventory_is_planned_anew_while_the_old_plan_is_under_way) {
   cached c;
   c.create("a", 1);
@@ -163,10 +178,10 @@ TEST(cache_actor, a_refusal_that_the_vm_shows_already_is_not_proposed_again) {
   c.run();
   c.finish(0);
   ASSERT_EQ(c.proposed().size(), 1U);
-  const auto refusal = c.seen.jobs[0]->run();
   auto told = std::make_shared<pb::Vm>(*vm);
-  *told->mutable_rejected() = refusal->rejected();
-  told->set_fix(refusal->fix());
+  const auto refusal = state::plan(*c.machine.inventory(), vm->spec());  // as apply writes it down
+  *told->mutable_rejected() = refusal.rejected();
+  told->set_fix(refusal.fix());
   caf::anon_send(c.to.cache, place_vm{told});
   c.run();
   EXPECT_EQ(c.proposed().size(), 1U);

@@ -2,7 +2,8 @@
 """The hot paths are the ones that a running node uses: its own counters say so.
 
 Recording resolves no handle per event, the status page is written and agrees with what the node
-says, and questions for the same placement are planned once.
+says, questions for the same placement are planned once, and so are creates of one shape, though
+each of them changes the inventory.
 """
 import pathlib
 import re
@@ -15,6 +16,7 @@ from status_page import StatusPage  # noqa: E402
 
 PUTS = 500
 ASKED = 1000
+CREATES = 100
 
 
 def numbers_of(node):
@@ -106,6 +108,31 @@ class HotPaths(SharedCluster):
             node.ok("cluster", "status")
         hits = grown(before, numbers_of(node), 'blixard_cache_hits_total{cache="summary"}')
         self.assertGreaterEqual(hits, 4)
+
+
+class Creates(Case):
+    def test_creates_of_one_shape_one_after_the_other_hit_the_cache(self):
+        cluster = self.cluster(3, "--vcpus", "1000", "--memory", "1000G")
+        before = {node.number: numbers_of(node) for node in cluster}
+        with Session(cluster) as session:
+            for i in range(CREATES):
+                words = ["vm", "create", f"vm{i}", "--memory", "16M", "--command", "sleep 100000"]
+                self.assertEqual(session.send(words).get(timeout=60)["op"], "ok")
+        total = dict.fromkeys(("hits", "renewals", "misses", "waits"), 0)
+        for node in cluster:
+            new = numbers_of(node)
+            for what in total:
+                series = f'blixard_cache_{what}_total{{cache="placement"}}'
+                total[what] += grown(before[node.number], new, series)
+        self.assertEqual(total["hits"] + total["misses"] + total["waits"], CREATES)
+        # The first; one more for every ten seconds, or if another node became leader.
+        self.assertLessEqual(total["misses"], 5, total)
+        # Each create took room on a node: hardly one found the inventory as the last one had.
+        self.assertGreaterEqual(total["renewals"], CREATES * 3 // 4, total)
+        leader = cluster.leader()
+        rate = {r["what"]: r["value"] for r in leader.ok("hotpaths")["hotpaths"]}
+        self.assertGreater(rate["placement: hit rate"], 0.9)
+        print(f"{CREATES} creates: {total}")
 
 
 class Peers(Case):

@@ -30,16 +30,18 @@ pb::VmSpec shape(random_log& random) {
 using inventory_ptr = std::shared_ptr<const state::inventory>;
 
 /// The decision, planned on the spot where the cache has none.
-placement_cache::value decide(placement_cache& cache, const inventory_ptr& in,
-                              const pb::VmSpec& spec, const state::plan_options& options,
-                              std::uint64_t now_ns) {
+pb::Decision decide(placement_cache& cache, const inventory_ptr& in, const pb::VmSpec& spec,
+                    const state::plan_options& options, std::uint64_t now_ns) {
   const auto answer = cache.ask(in, spec, options, 1, now_ns);
-  if (const auto* known = std::get_if<placement_cache::value>(&answer)) return *known;
+  if (const auto* known = std::get_if<const pb::Decision*>(&answer)) return **known;
   const auto& job = std::get<placement_cache::job>(answer);
   const auto found = job->run();
   EXPECT_THAT(cache.finish(*job, found, now_ns), ElementsAre(1));
-  return found;
+  return found->decision();
 }
+
+/// As the node asks for a `vm create`.
+constexpr state::plan_options for_a_create{.listed_max = 8, .rejected_max = 0};
 
 TEST(placement_cache, is_never_different_from_a_full_scan) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
@@ -51,17 +53,19 @@ TEST(placement_cache, is_never_different_from_a_full_scan) {
       sm.apply(log.next(sm));
       const auto in = sm.inventory();
       for (int k = 0; k < 12; ++k) {
-        now += 300'000'000;  // 300 ms: the time to live passes now and then
+        now += 100'000'000;  // 100 ms: the time to live passes now and then
         const auto spec = shape(log);
-        state::plan_options options;
+        auto options = k % 2 == 0 ? for_a_create : state::plan_options{};
         const std::vector<std::uint64_t> gave_up{log.below(3)};
         options.avoid = gave_up;
         const auto cached = decide(cache, in, spec, options, now);
-        ASSERT_EQ(cached->SerializeAsString(), state::plan(*in, spec, options).SerializeAsString())
+        ASSERT_EQ(cached.SerializeAsString(), state::plan(*in, spec, options).SerializeAsString())
             << "seed " << seed << " entry " << i;
       }
     }
     EXPECT_GT(cache.stats().hits.get(), 50) << "seed " << seed;
+    EXPECT_GT(cache.stats().renewals.get(), 50) << "seed " << seed;
+    EXPECT_GT(cache.stats().hits.get() - cache.stats().renewals.get(), 50) << "seed " << seed;
     EXPECT_GT(cache.stats().misses.get(), 50) << "seed " << seed;
   }
 }
@@ -75,15 +79,32 @@ TEST(placement_cache, plans_once_per_shape_and_version) {
   state::fill_defaults(spec);
   const auto first = decide(cache, f.sm.inventory(), spec, {}, 0);
   spec.set_name("b");
-  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 1), first) << "the name does not matter";
+  (void)decide(cache, f.sm.inventory(), spec, {}, 1);
+  EXPECT_EQ(cache.stats().hits.get(), 1) << "the name does not matter";
   f.put("k", "v");
-  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 2), first) << "keys do not matter";
-  f.create("c", first->node());
+  (void)decide(cache, f.sm.inventory(), spec, {}, 2);
+  EXPECT_EQ(cache.stats().hits.get(), 2) << "keys do not matter";
+  f.create("c", first.node());
   const auto second = decide(cache, f.sm.inventory(), spec, {}, 3);
-  EXPECT_NE(second, first);
-  EXPECT_EQ(second->inventory_version(), f.sm.inventory()->version.value());
-  EXPECT_EQ(cache.stats().misses.get(), 2);
+  EXPECT_EQ(second.inventory_version(), f.sm.inventory()->version.value());
+  EXPECT_EQ(cache.stats().misses.get(), 2) << "reasons are wanted of every node";
   EXPECT_EQ(cache.stats().hits.get(), 2);
+}
+
+TEST(placement_cache, creates_of_one_shape_one_after_the_other_are_planned_once) {
+  fixture f;
+  for (std::uint64_t id = 1; id <= 20; ++id) f.register_node(id);
+  placement_cache cache;
+  auto spec = fixture::spec_of("vm");
+  state::fill_defaults(spec);
+  for (int i = 0; i < 100; ++i) {
+    const auto decision = decide(cache, f.sm.inventory(), spec, for_a_create, 0);
+    ASSERT_NE(decision.node(), 0U);
+    f.create("vm" + std::to_string(i), decision.node());
+  }
+  EXPECT_EQ(cache.stats().misses.get(), 1);
+  EXPECT_EQ(cache.stats().hits.get(), 99);
+  EXPECT_EQ(cache.stats().renewals.get(), 99);
 }
 
 TEST(placement_cache, a_decision_lives_ten_seconds_at_most) {
@@ -93,9 +114,13 @@ TEST(placement_cache, a_decision_lives_ten_seconds_at_most) {
   auto spec = fixture::spec_of("a");
   state::fill_defaults(spec);
   constexpr std::uint64_t second = 1'000'000'000;
-  const auto first = decide(cache, f.sm.inventory(), spec, {}, 0);
-  EXPECT_EQ(decide(cache, f.sm.inventory(), spec, {}, 10 * second - 1), first);
-  EXPECT_NE(decide(cache, f.sm.inventory(), spec, {}, 10 * second), first);
+  (void)decide(cache, f.sm.inventory(), spec, for_a_create, 0);
+  (void)decide(cache, f.sm.inventory(), spec, for_a_create, 5 * second);
+  f.create("a", 1);
+  (void)decide(cache, f.sm.inventory(), spec, for_a_create, 10 * second - 1);
+  EXPECT_EQ(cache.stats().hits.get(), 2);
+  (void)decide(cache, f.sm.inventory(), spec, for_a_create, 10 * second);
+  EXPECT_EQ(cache.stats().misses.get(), 2) << "since it was planned, however often it moved on";
 }
 
 TEST(placement_cache, a_thousand_who_ask_at_once_get_one_plan) {
@@ -133,7 +158,7 @@ TEST(placement_cache, a_job_holds_all_it_needs) {
     job =
         std::get<placement_cache::job>(cache.ask(f.sm.inventory(), spec, {.avoid = gave_up}, 1, 0));
   }
-  EXPECT_EQ((*job)->run()->SerializeAsString(), expected.SerializeAsString());
+  EXPECT_EQ((*job)->run()->decision().SerializeAsString(), expected.SerializeAsString());
 }
 
 TEST(placement_cache, beyond_its_flights_everybody_plans_and_the_result_is_kept_all_the_same) {
@@ -150,8 +175,8 @@ TEST(placement_cache, beyond_its_flights_everybody_plans_and_the_result_is_kept_
   EXPECT_EQ(cache.stats().in_flight.get(), limits::cache_flights_max);
   EXPECT_THAT(cache.finish(*jobs.back(), jobs.back()->run(), 0),
               ElementsAre(limits::cache_flights_max + 1));
-  EXPECT_TRUE(std::holds_alternative<placement_cache::value>(
-      cache.ask(f.sm.inventory(), spec, {}, 9999, 0)));
+  EXPECT_TRUE(
+      std::holds_alternative<const pb::Decision*>(cache.ask(f.sm.inventory(), spec, {}, 9999, 0)));
 }
 
 /// The summary of the cluster (node 0) or of one node, added up from every node and every VM there

@@ -72,7 +72,42 @@ TEST(versioned_cache, without_a_time_to_live_only_the_version_counts) {
   EXPECT_NE(c.get("k", v1, UINT64_MAX), nullptr);
 }
 
+TEST(versioned_cache, an_entry_that_is_brought_to_the_version_asked_for_is_a_hit) {
+  cache_type c(small());
+  c.put("k", v1, 11, 0);
+  const auto add_one = [](int& value) { return ++value > 0; };
+  EXPECT_TRUE(hit(c.lookup("k", v2, 50, 1, add_one), 12));
+  EXPECT_TRUE(hit(c.lookup("k", v2, 50, 1, add_one), 12)) << "it is there already";
+  EXPECT_EQ(c.stats().hits.get(), 2);
+  EXPECT_EQ(c.stats().renewals.get(), 1);
+  EXPECT_EQ(c.stats().misses.get(), 0);
+  EXPECT_EQ(c.get("k", v1, 50, add_one), nullptr) << "never back: it serves others yet";
+  EXPECT_EQ(c.get("k", log_index{3}, 100, add_one), nullptr) << "as old as when it was computed";
+  EXPECT_EQ(c.size(), 0);
+}
+
+TEST(versioned_cache, an_entry_that_cannot_be_brought_to_the_version_asked_for_is_dropped) {
+  cache_type c(small());
+  c.put("k", v1, 11, 0);
+  EXPECT_NE(of(c.lookup("k", v2, 0, 1, [](int&) { return false; })), ticket{});
+  EXPECT_EQ(c.size(), 0);
+  EXPECT_EQ(c.stats().hits.get() + c.stats().renewals.get(), 0);
+  EXPECT_EQ(c.stats().invalidations.get(), 1);
+}
+
 // ---------------------------------------------------------------- bound
+
+TEST(versioned_cache, what_is_too_old_goes_as_others_come) {
+  cache_type c(small());
+  c.put("a", v1, 1, 0);
+  c.put("b", v1, 2, 0);
+  c.put("c", v1, 3, 50);
+  c.put("d", v1, 4, 100);
+  EXPECT_EQ(c.size(), 2);
+  EXPECT_NE(c.get("c", v1, 100), nullptr);
+  EXPECT_EQ(c.stats().evictions.get(), 0) << "there was room";
+  EXPECT_EQ(c.stats().invalidations.get(), 2);
+}
 
 TEST(versioned_cache, evicts_what_was_not_used_for_longest) {
   cache_type c(small());

@@ -31,9 +31,23 @@ TEST(hotpaths, a_name_stands_for_all_its_series_and_for_no_longer_name) {
 }
 
 TEST(hotpaths, a_ratio_of_nothing_is_a_dash) {
-  EXPECT_EQ(value_of({}, "hit rate"), std::nullopt);
+  EXPECT_EQ(value_of({}, "placement: hit rate"), std::nullopt);
   EXPECT_EQ(value_of({}, "frames sent"), 0.0);
   EXPECT_NE(hotpaths_text({}).find("hit rate"), std::string::npos);
+}
+
+TEST(hotpaths, a_cache_that_never_hits_is_not_hidden_behind_one_that_does) {
+  const std::vector<std::string> lines = {"blixard_cache_hits_total{cache=\"placement\"} 0",
+                                          "blixard_cache_misses_total{cache=\"placement\"} 100",
+                                          "blixard_cache_hits_total{cache=\"summary\"} 900",
+                                          "blixard_cache_misses_total{cache=\"summary\"} 100",
+                                          "blixard_cache_hits_total{cache=\"peer\"} 1",
+                                          "blixard_cache_misses_total{cache=\"peer\"} 1"};
+  const auto s = read_samples(lines);
+  EXPECT_EQ(value_of(s, "placement: hit rate"), 0.0);
+  EXPECT_EQ(value_of(s, "placement: hits by what had changed"), std::nullopt);
+  EXPECT_EQ(value_of(s, "summary: hit rate"), 0.9);
+  EXPECT_EQ(value_of(s, "peer: hit rate"), 0.5);
 }
 
 // A metric that is renamed must not leave a row that is 0 for ever.
