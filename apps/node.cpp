@@ -242,7 +242,7 @@ start_result<void> node::open() {
                             .seed = seed_of(config_),
                             .frame_max_bytes = config_.max_frame_bytes,
                             .send_total_max_bytes = config_.memory_cap_bytes,
-                            .connections_max = clients_allowed(),
+                            .clients_max = clients_allowed(),
                             .tls = tls_});
   auto bound = io_->listen();
   if (!bound)

@@ -29,6 +29,9 @@ std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net:
     out.push_back(r.bind<metric::router_received_bytes>(value_of(k.received_bytes), c));
   }
   out.push_back(r.bind<metric::net_connections>(value_of(t.connections)));
+  out.push_back(r.bind<metric::net_clients>(value_of(t.clients)));
+  out.push_back(r.bind<metric::net_clients_max>(value_of(t.clients_max)));
+  out.push_back(r.bind<metric::net_accept_pauses>(value_of(t.accept_pauses)));
   out.push_back(r.bind<metric::net_connects>(value_of(t.established)));
   out.push_back(r.bind<metric::net_read_calls>(value_of(t.reads)));
   out.push_back(r.bind<metric::net_write_calls>(value_of(t.writes)));

@@ -55,7 +55,7 @@ inline constexpr std::size_t peers_max = 64;
 /// Name of a label ("class") and its values in the order of the enum that indexes them.
 struct label_info {
   std::string_view name;
-  std::array<std::string_view, 15> values;
+  std::array<std::string_view, 16> values;
   std::size_t count;
 };
 
@@ -77,8 +77,8 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"reason",
      {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
       "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
-      "connect_failed", "tls_failed"},
-     15},
+      "connect_failed", "tls_failed", "crowded_out"},
+     16},
     {"reason",
      {"plaintext", "closed", "protocol", "no_certificate", "expired", "untrusted", "wrong_identity",
       "refused"},
@@ -145,6 +145,9 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(router_overloaded, "blixard_router_overloaded_total", counter, none, "Requests refused with `overloaded`.") \
   X(router_invalid, "blixard_router_invalid_frames_total", counter, none, "Frames or handshakes refused as malformed, too large or from a stranger.") \
   X(net_connections, "blixard_net_connections", gauge, none, "Open connections of this node.") \
+  X(net_clients, "blixard_net_clients", gauge, none, "Open connections of clients.") \
+  X(net_clients_max, "blixard_net_clients_max", gauge, none, "Connections of clients that this node takes, as its file descriptors allow; beyond that they are refused.") \
+  X(net_accept_pauses, "blixard_net_accept_pauses_total", counter, none, "Times that no connection was taken for 100 ms, because there was no file descriptor left for one.") \
   X(net_connects, "blixard_net_connects_total", counter, none, "Connections established, either way.") \
   X(net_read_calls, "blixard_net_read_calls_total", counter, none, "Socket reads.") \
   X(net_write_calls, "blixard_net_write_calls_total", counter, none, "Gathered socket writes.") \

@@ -190,13 +190,13 @@ void session::greet(const frame& first) {
 }
 
 void session::greet_dialler(const hello& theirs) {
-  if (transport_.too_many_accepted())
-    return refuse(make_error(errc::overloaded, "this node has too many connections"));
   if (const auto wrong = tls_ ? judge_certificate(theirs, *tls_->other) : std::nullopt) {
     transport_.note_tls_failure(*this, tls_failure::wrong_identity, *wrong);
     return refuse(*wrong);
   }
   if (const auto wrong = judge_dialler(theirs, transport_.identity())) return refuse(*wrong);
+  if (!transport_.let_in(*this, theirs))
+    return refuse(make_error(errc::overloaded, "this node has too many connections"));
   info_.role = theirs.role;
   info_.chan = theirs.chan;
   info_.node = theirs.role == peer_role::peer ? theirs.node : node_id{};
@@ -226,6 +226,7 @@ void session::greet_listener(const hello& theirs) {
 }
 
 void session::refuse(const error& why) {
+  if (!transport_.may_wait_until_told(*this)) return conn_.close(close_reason::refused);
   auto ours = transport_.own_hello();
   ours.refusal = why.code;
   ours.refusal_message = why.message;

@@ -38,6 +38,16 @@ struct link {
   std::uint64_t refusal_ns = 0;
 };
 
+/// What an accepted connection counts as. Each has a bound of its own: no number of clients, nor of
+/// strangers that say nothing, keeps a peer out.
+enum class standing : std::uint8_t {
+  dialled,   // by this node: no bound
+  greeting,  // has not said hello
+  client,
+  peer,
+  refused,  // told so, and not gone yet
+};
+
 class session final : public connection_owner {
  public:
   /// `tls`: what the stream finds out about the other side; null without TLS.
@@ -62,6 +72,8 @@ class session final : public connection_owner {
   [[nodiscard]] bool announced() const noexcept { return announced_; }
   [[nodiscard]] std::uint64_t rtt_ns() const noexcept { return round_trip_.ns(); }
   [[nodiscard]] link* out() const noexcept { return link_; }
+  [[nodiscard]] standing counts_as() const noexcept { return standing_; }
+  void set_standing(standing s) noexcept { standing_ = s; }  // the transport's: it counts them
   [[nodiscard]] close_reason why_closed() const noexcept { return why_closed_; }
 
   void on_open(connection&) override;
@@ -95,6 +107,7 @@ class session final : public connection_owner {
   std::uint64_t half_closed_ns_ = 0;  // when the other side stopped sending; 0: it did not
   std::uint32_t outstanding_ = 0;     // requests of a client that have no answer yet
   close_reason why_closed_ = close_reason::local;
+  standing standing_ = standing::dialled;
   bool announced_ = false;
   bool packs_ = false;  // a peer that has said so
 };

@@ -34,6 +34,8 @@ std::string_view to_string(close_reason r) noexcept {
       return "connect_failed";
     case close_reason::tls_failed:
       return "tls_failed";
+    case close_reason::crowded_out:
+      return "crowded_out";
   }
   return "unknown";
 }

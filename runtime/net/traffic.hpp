@@ -28,8 +28,9 @@ enum class close_reason : std::uint8_t {
   local,              // closed by this node: close(), shutdown()
   connect_failed,     // never established
   tls_failed,         // see tls_failure
+  crowded_out,        // no hello yet, and too many others came that have none either
 };
-inline constexpr std::size_t close_reason_count = 15;
+inline constexpr std::size_t close_reason_count = 16;
 [[nodiscard]] std::string_view to_string(close_reason r) noexcept;
 
 /// Why a connection with TLS did not come about, or broke.
@@ -65,6 +66,9 @@ struct transport_counters {
   routing::tally dialled;                // connections that were tried
   routing::tally established;            // handshakes that succeeded, both directions
   routing::tally connections;            // open now, handshake done
+  routing::tally clients;                // of clients, open now
+  routing::tally clients_max;            // as configured
+  routing::tally accept_pauses;          // out of descriptors: nobody was let in for a while
   routing::tally reads;                  // read system calls
   routing::tally writes;                 // gathered write system calls
   routing::tally copied_in_bytes;        // body bytes that had to be moved after the read

@@ -20,8 +20,15 @@ constexpr int accepts_per_turn = 64;
 constexpr int tls_accepts_per_turn = 8;
 constexpr std::uint64_t same_refusal_ns = 60'000 * ns_per_ms;
 constexpr std::uint64_t accept_pause_ns = 100 * ns_per_ms;
-// Connections over the bound that may still be told so before they are closed.
+// Accepted connections that are neither clients nor peers, where many clients are allowed and where
+// few are: without a hello (the oldest makes room), and refused ones that have not read it yet.
+constexpr std::size_t few_strangers = 16;
+constexpr std::size_t greeting_max = 256;
 constexpr std::size_t refusals_at_once = 64;
+// A peer whose connection was lost may know that before this node does.
+constexpr std::size_t connections_per_peer_and_channel = 2;
+// Peers that are not members as far as this node knows: new ones, and those that were removed.
+constexpr std::size_t unknown_peers_max = 64;
 // A client with less than this queued is not blamed when all queues together are too long.
 constexpr std::size_t blameless_queue_bytes = 1 * limits::MiB;
 
@@ -37,6 +44,7 @@ transport::impl::impl(loop& l, routing::buffer_pool& pool, transport_handler& ha
   CHECK_GT(config_.frame_max_bytes, 0u);
   CHECK_GE(config_.send_queue_max_bytes, 16u);
   CHECK_GT(config_.ping_interval_ms, 0u);
+  counters().clients_max.set(config_.clients_max);
   loop_.add_hook(*this);
   tick_ = loop_.every(config_.ping_interval_ms * ns_per_ms, [this] { tick(); });
   if (!config_.tls) return;
@@ -106,10 +114,10 @@ session& transport::impl::open_session(connection_info about, unique_fd fd, link
     free_places_.pop_back();
   }
   about.id = connection_id{++serial_ << place_bits | at};
-  if (out == nullptr) ++accepted_open_;
   std::shared_ptr<tls_outcome> outcome;
   auto stream = make_stream(std::move(fd), out, outcome);
   table_[at] = std::make_unique<session>(*this, about, std::move(stream), out, std::move(outcome));
+  if (out == nullptr) count_as(*table_[at], standing::greeting);
   return *table_[at];
 }
 
@@ -148,7 +156,7 @@ void transport::impl::discard(session& s) {
 
 void transport::impl::session_closed(session& s) {
   if (s.announced()) counters().connections.sub(1);
-  if (!s.info().outgoing) --accepted_open_;
+  count_as(s, standing::dialled);  // in no bound any more
   closed_.push_back(&s);
   if (link* l = s.out()) link_lost(*l, s.why_closed());
 }
@@ -167,10 +175,7 @@ void transport::impl::accept_waiting() {
       return;
     }
     counters().accepted.add();
-    if (accepted_open_ >= config_.connections_max + refusals_at_once) {
-      counters().closed[static_cast<std::size_t>(close_reason::refused)].add();
-      continue;
-    }
+    crowd_out();
     connection_info about;
     about.remote = next->remote;
     auto& s = open_session(about, std::move(next->fd), nullptr);
@@ -178,9 +183,68 @@ void transport::impl::accept_waiting() {
   }
 }
 
+void transport::impl::count_as(session& s, standing next) {
+  const auto id = s.info().id;
+  const auto before = s.counts_as();
+  if (before == standing::greeting) std::erase(greeting_, id);
+  if (before == standing::client) counters().clients.sub(1);
+  if (before == standing::refused) --refused_;
+  if (next == standing::greeting) greeting_.push_back(id);
+  if (next == standing::client) counters().clients.add(1);
+  if (next == standing::refused) ++refused_;
+  s.set_standing(next);
+}
+
+// A peer says hello as soon as it is connected: of those that have not, the one that has had the
+// most time for it goes.
+void transport::impl::crowd_out() {
+  const auto most = std::clamp(config_.clients_max / 4, few_strangers, greeting_max);
+  if (greeting_.size() >= most) find(greeting_.front())->close(close_reason::crowded_out);
+}
+
+bool transport::impl::let_in(session& s, const hello& theirs) {
+  if (theirs.role == peer_role::peer) {
+    if (!let_peer_in(s, theirs)) return false;
+    count_as(s, standing::peer);
+    return true;
+  }
+  if (counters().clients.get() >= config_.clients_max) return false;
+  count_as(s, standing::client);
+  return true;
+}
+
+// Looks at all connections, which costs less than the handshake that brought it here.
+bool transport::impl::let_peer_in(const session& s, const hello& theirs) {
+  const auto known = [this](node_id id) {
+    const auto found = peers_.find(id);
+    return found != peers_.end() && found->second.member;
+  };
+  const bool member = known(theirs.node);
+  std::size_t same = 0;
+  session* oldest = nullptr;
+  for_each_session([&](session& other) {
+    if (&other == &s || other.counts_as() != standing::peer) return;
+    const auto& o = other.info();
+    if (member ? o.node != theirs.node || o.chan != theirs.chan : known(o.node)) return;
+    ++same;
+    if (oldest == nullptr || o.id < oldest->info().id) oldest = &other;
+  });
+  if (!member) return same < unknown_peers_max;
+  if (same >= connections_per_peer_and_channel) oldest->close(close_reason::replaced);
+  return true;
+}
+
+bool transport::impl::may_wait_until_told(session& s) {
+  const auto most = std::clamp(config_.clients_max / 4, few_strangers, refusals_at_once);
+  if (refused_ >= most) return false;
+  count_as(s, standing::refused);
+  return true;
+}
+
 // Out of descriptors or memory: the listener stays readable, and without a pause the loop would
 // turn for nothing.
 void transport::impl::pause_accepting() {
+  counters().accept_pauses.add();
   loop_.unwatch(listener_.get());
   listening_ = false;
   resume_accepting_ = loop_.after(accept_pause_ns, [this] {

@@ -68,9 +68,10 @@ class transport::impl final : public io_handler, public turn_hook {
   [[nodiscard]] transport_counters& counters() noexcept { return shared_.counters; }
   [[nodiscard]] local_identity identity() const noexcept { return {config_.self, config_.cluster}; }
   [[nodiscard]] hello own_hello() const;
-  [[nodiscard]] bool too_many_accepted() const noexcept {
-    return accepted_open_ > config_.connections_max;
-  }
+  /// Whether the bounds have room for who says this hello; then it counts as what it says it is.
+  [[nodiscard]] bool let_in(session& s, const hello& theirs);
+  /// Whether one that is refused may stay until it has read why.
+  [[nodiscard]] bool may_wait_until_told(session& s);
   void mark_dirty(session& s) { dirty_.push_back(&s); }
   void session_closed(session& s);
   /// Tells the handler why a peer that was dialled did not let us in, or we it; the same reason
@@ -107,6 +108,9 @@ class transport::impl final : public io_handler, public turn_hook {
                                                          std::shared_ptr<tls_outcome>& outcome);
   void discard(session& s);
   void accept_waiting();
+  void count_as(session& s, standing next);
+  void crowd_out();
+  [[nodiscard]] bool let_peer_in(const session& s, const hello& theirs);
   void pause_accepting();
 
   [[nodiscard]] peer& peer_of(node_id id);
@@ -140,7 +144,8 @@ class transport::impl final : public io_handler, public turn_hook {
   std::vector<std::unique_ptr<session>> table_;
   std::vector<std::size_t> free_places_;
   std::uint64_t serial_ = 0;
-  std::size_t accepted_open_ = 0;
+  std::vector<connection_id> greeting_;  // the oldest first
+  std::size_t refused_ = 0;
   std::unordered_map<node_id, peer> peers_;
   std::vector<session*> dirty_;   // to be flushed at the end of the turn
   std::vector<session*> closed_;  // to be reported and deleted at the end of the turn

@@ -193,10 +193,10 @@ TEST(transport, a_peer_that_answers_no_pings_is_dropped_and_dialled_again) {
   EXPECT_EQ(a.seen.disconnected.at(0).second, close_reason::unresponsive);
 }
 
-TEST(transport, connections_above_the_bound_are_told_so) {
+TEST(transport, clients_above_the_bound_are_told_so) {
   loop l;
   auto c = quick_config(node_id{1});
-  c.connections_max = 2;
+  c.clients_max = 2;
   node a{l, c};
   stranger first{a.where}, second{a.where};
   first.say(client_hello());
