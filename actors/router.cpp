@@ -116,6 +116,12 @@ void router::enter(arrival a) {
     if (io_ != nullptr) io_->close(a.connection);
     return;
   }
+  if ((h.flags & net::frame_shed) != 0) {
+    overloaded_count_.add();
+    if (io_ != nullptr)
+      (void)io_->send(a.connection, error_answer(h.request, make_overloaded(100), facts_.self));
+    return;
+  }
   const auto cls = class_of(*a.frame, from_peer);
   const auto size = a.frame->wire_size();
   if (!from_peer && !admit(a, cls)) return;

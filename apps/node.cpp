@@ -187,6 +187,7 @@ class node {
   actors::shared_facts facts_;
   actors::links links_;
   routing::buffer_pool pool_;
+  std::unique_ptr<routing::inbound_budget> inbound_;
   std::unique_ptr<net::loop> loop_;
   std::atomic<std::uint64_t> turned_ns_{0};  // when the loop last came round; 0: not started
   std::unique_ptr<net::loop> wal_loop_;      // its thread may block in the disk
@@ -230,6 +231,7 @@ start_result<void> node::open() {
   disk_ = std::move(*disk);
   const auto bind = to_address(config_.bind);
   if (!bind) return tl::unexpected(bind.error());
+  inbound_ = std::make_unique<routing::inbound_budget>(config_.memory_cap_bytes / 2);
   loop_ = std::make_unique<net::loop>();
   wal_loop_ = std::make_unique<net::loop>();
   io_ = std::make_unique<net::transport>(
@@ -241,8 +243,9 @@ start_result<void> node::open() {
                             .version = version,
                             .seed = seed_of(config_),
                             .frame_max_bytes = config_.max_frame_bytes,
-                            .send_total_max_bytes = config_.memory_cap_bytes,
+                            .send_total_max_bytes = config_.memory_cap_bytes / 2,
                             .clients_max = clients_allowed(),
+                            .inbound = inbound_.get(),
                             .tls = tls_});
   auto bound = io_->listen();
   if (!bound)
@@ -563,7 +566,7 @@ int node::run() {
     }
   }
   qemu.wait();
-  for (auto& b : bind_io(registry_, *io_, pool_)) bindings_.push_back(std::move(b));
+  for (auto& b : bind_io(registry_, *io_, pool_, *inbound_)) bindings_.push_back(std::move(b));
   spawn();
   if (auto started = supervisor_->start(); !started) {
     print_event({{"event", "fatal"}, {"code", 11}, {"error", started.error().message}});

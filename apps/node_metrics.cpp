@@ -15,7 +15,8 @@ auto value_of(const tally& t) {
 }  // namespace
 
 std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net::transport& io,
-                                                const routing::buffer_pool& pool) {
+                                                const routing::buffer_pool& pool,
+                                                const routing::inbound_budget& inbound) {
   std::vector<metrics::registry::binding> out;
   const auto& t = io.counters();
   for (unsigned c = 0; c < priority_count; ++c) {
@@ -47,6 +48,13 @@ std::vector<metrics::registry::binding> bind_io(metrics::registry& r, const net:
     out.push_back(r.bind<metric::net_closed>(value_of(t.closed[reason]), reason));
   for (unsigned reason = 0; reason < net::tls_failure_count; ++reason)
     out.push_back(r.bind<metric::net_tls_failures>(value_of(t.tls_failures[reason]), reason));
+  for (unsigned u = 0; u < routing::inbound_use_count; ++u) {
+    const auto use = static_cast<routing::inbound_use>(u);
+    out.push_back(r.bind<metric::inbound_bytes>(value_of(inbound.bytes(use)), u));
+    out.push_back(r.bind<metric::inbound_refused>(value_of(inbound.refused(use)), u));
+  }
+  out.push_back(r.bind<metric::inbound_bytes_max>(
+      [&inbound] { return static_cast<double>(inbound.max_bytes()); }));
   for (unsigned b = 0; b < routing::buffer_class_count; ++b) {
     out.push_back(r.bind<metric::pool_buffers>(
         [&pool, b] { return static_cast<double>(pool.stats().classes[b].in_use); }, b));

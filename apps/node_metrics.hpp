@@ -10,8 +10,8 @@
 namespace blixard::apps {
 
 /// The bindings end when the vector is destroyed: before the transport and the pool.
-[[nodiscard]] std::vector<metrics::registry::binding> bind_io(metrics::registry& r,
-                                                              const net::transport& io,
-                                                              const routing::buffer_pool& pool);
+[[nodiscard]] std::vector<metrics::registry::binding> bind_io(
+    metrics::registry& r, const net::transport& io, const routing::buffer_pool& pool,
+    const routing::inbound_budget& inbound);
 
 }  // namespace blixard::apps

@@ -37,9 +37,10 @@ enum class label : std::uint8_t {
   member,     // metrics::member_kind
   closed,     // net::close_reason
   tls,        // net::tls_failure
+  inbound,    // routing::inbound_use
   peer,       // node id; bounded by peers_max, see registry::peer
 };
-inline constexpr std::size_t label_count = 14;
+inline constexpr std::size_t label_count = 15;
 
 enum class proposal_outcome : std::uint8_t { applied, refused, unknown };
 enum class cache_name : std::uint8_t { summary, placement, peer };
@@ -55,7 +56,7 @@ inline constexpr std::size_t peers_max = 64;
 /// Name of a label ("class") and its values in the order of the enum that indexes them.
 struct label_info {
   std::string_view name;
-  std::array<std::string_view, 16> values;
+  std::array<std::string_view, 17> values;
   std::size_t count;
 };
 
@@ -77,12 +78,13 @@ inline constexpr std::array<label_info, label_count> labels{{
     {"reason",
      {"peer_closed", "truncated", "io_error", "bad_frame", "oversized", "bad_handshake", "refused",
       "handshake_timeout", "unresponsive", "send_queue_full", "idle", "replaced", "local",
-      "connect_failed", "tls_failed", "crowded_out"},
-     16},
+      "connect_failed", "tls_failed", "crowded_out", "frame_timeout"},
+     17},
     {"reason",
      {"plaintext", "closed", "protocol", "no_certificate", "expired", "untrusted", "wrong_identity",
       "refused"},
      8},
+    {"use", {"half_frames", "requests", "held"}, 3},
     {"peer", {}, 0},
 }};
 
@@ -148,6 +150,9 @@ inline constexpr std::array<label_info, label_count> labels{{
   X(net_clients, "blixard_net_clients", gauge, none, "Open connections of clients.") \
   X(net_clients_max, "blixard_net_clients_max", gauge, none, "Connections of clients that this node takes, as its file descriptors allow; beyond that they are refused.") \
   X(net_accept_pauses, "blixard_net_accept_pauses_total", counter, none, "Times that no connection was taken for 100 ms, because there was no file descriptor left for one.") \
+  X(inbound_bytes, "blixard_inbound_bytes", gauge, inbound, "Memory that requests of clients hold on this node: half received, admitted and not answered, or passed on by other nodes and waiting for a leader.") \
+  X(inbound_bytes_max, "blixard_inbound_bytes_max", gauge, none, "Of all of these, at most (half of --memory-cap).") \
+  X(inbound_refused, "blixard_inbound_refused_total", counter, inbound, "Requests refused because there was no memory for them.") \
   X(net_connects, "blixard_net_connects_total", counter, none, "Connections established, either way.") \
   X(net_read_calls, "blixard_net_read_calls_total", counter, none, "Socket reads.") \
   X(net_write_calls, "blixard_net_write_calls_total", counter, none, "Gathered socket writes.") \

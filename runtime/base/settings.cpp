@@ -209,7 +209,7 @@ constexpr std::array settings{
             [](cfg& c, str v) { return store(c.segment_bytes, parse_size(v)); }},
     setting{"max-frame-bytes", "SIZE", single, "largest message accepted [8M]",
             [](cfg& c, str v) { return store(c.max_frame_bytes, parse_size(v)); }},
-    setting{"memory-cap", "SIZE", single, "memory for requests in progress [512M]",
+    setting{"memory-cap", "SIZE", single, "memory for clients: half requests, half answers [512M]",
             [](cfg& c, str v) { return store(c.memory_cap_bytes, parse_size(v)); }},
     setting{"seed", "N", single, "of this node's random choices [from the kernel]",
             [](cfg& c, str v) { return store(c.seed, parse_unsigned(v)); }},

@@ -49,7 +49,7 @@ connection::connection(connection_shared& shared, connection_owner& owner,
       owner_(owner),
       stream_(std::move(stream)),
       bounds_(bounds),
-      reader_(shared.arena, shared.counters, bounds.frames),
+      reader_(shared.arena, shared.counters, bounds.frames, shared.budget),
       lanes_(lanes_of(bounds)),
       state_(already_connected ? state::opening : state::connecting) {}
 
@@ -71,6 +71,11 @@ void connection::send_hello(frame_ptr f) {
   head_ = std::move(f);
   head_sent_ = 0;
   if (state_ != state::connecting) mark_dirty();
+}
+
+void connection::trust() noexcept {
+  trusted_ = true;
+  reader_.stop_charging();
 }
 
 void connection::set_open() {
@@ -232,6 +237,7 @@ void connection::close(close_reason reason) {
   if (watching_) shared_.io.unwatch(stream_->fd());
   watching_ = false;
   drop_queue();
+  reader_.stop_charging();
   stream_.reset();
   shared_.counters.closed[static_cast<std::size_t>(reason)].add();
   owner_.on_closed(*this, reason);
@@ -273,6 +279,7 @@ void connection::finish_connect() {
 
 void connection::read() {
   if (state_ == state::finishing) return discard_input();
+  if (!trusted_ && shared_.turn_read_bytes >= connection_shared::turn_read_max_bytes) return;
   auto& received = shared_.received;
   received.clear();
   std::optional<close_reason> broken;
@@ -299,6 +306,7 @@ std::optional<close_reason> connection::read_some(bool& more) {
   const auto result = stream_->read(std::span{regions}.first(n));
   shared_.counters.reads.add();
   if (result.held != held_) note_held(result.held);
+  if (!trusted_) shared_.turn_read_bytes += result.bytes;
   more = result.status == io_status::ok && result.bytes == asked;
   switch (result.status) {
     case io_status::ok:

@@ -57,14 +57,19 @@ class connection_owner {
 
 /// What all connections of one loop share: scratch space and counters.
 struct connection_shared {
-  connection_shared(loop& l, routing::buffer_pool& pool)
-      : io(l), arena(pool), packer(pool, counters) {}
+  connection_shared(loop& l, routing::buffer_pool& pool, routing::inbound_budget* of_clients = {})
+      : io(l), arena(pool), packer(pool, counters), budget(of_clients) {}
   loop& io;
   read_arena arena;
   write_batch batch;
   transport_counters counters;
   packing packer;
   std::vector<frame_ptr> received;
+  routing::inbound_budget* budget;  // of all clients; null: no bound
+  // Read from clients in this turn. What is read waits for the turn's end outside of any bound, so
+  // beyond turn_read_max_bytes the rest stays in the kernel until the next turn.
+  std::size_t turn_read_bytes = 0;
+  static constexpr std::size_t turn_read_max_bytes = 16 * limits::MiB;
 };
 
 struct connection_bounds {
@@ -101,6 +106,11 @@ class connection final : public io_handler {
   void finish(close_reason reason);
   /// At once; queued frames are lost and counted as dropped.
   void close(close_reason reason);
+
+  /// The other side is a peer: what it sends is in no bound that is made for clients.
+  void trust() noexcept;
+  /// Which frame of the stream is half here, see frame_reader; 0: none.
+  [[nodiscard]] std::uint64_t half_frame() const noexcept { return reader_.half_frame(); }
 
   [[nodiscard]] state now() const noexcept { return state_; }
   [[nodiscard]] bool half_closed() const noexcept { return half_closed_; }
@@ -147,6 +157,7 @@ class connection final : public io_handler {
   bool want_write_ = false;
   bool want_read_ = false;  // before anything can be written: TLS is not through its handshake
   bool dirty_ = false;
+  bool trusted_ = false;
   bool half_closed_ = false;
   bool end_sent_ = false;
 };

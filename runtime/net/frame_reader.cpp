@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "messages/check.hpp"
 
@@ -32,8 +33,27 @@ void read_arena::take_until(const std::byte* end) noexcept {
   used_ = static_cast<std::size_t>(end - chunk_->data());
 }
 
-frame_reader::frame_reader(read_arena& arena, transport_counters& counters, bounds b) noexcept
-    : arena_(arena), counters_(counters), bounds_(b) {}
+frame_reader::frame_reader(read_arena& arena, transport_counters& counters, bounds b,
+                           routing::inbound_budget* budget) noexcept
+    : arena_(arena), counters_(counters), bounds_(b), budget_(budget) {}
+
+void frame_reader::stop_charging() noexcept {
+  give_back();
+  budget_ = nullptr;
+}
+
+bool frame_reader::charge(std::size_t bytes) noexcept {
+  // Whose hello it is, is not known before it is whole; it is short.
+  if (budget_ == nullptr || frames_ == 0) return true;
+  if (!budget_->take(routing::inbound_use::half_frames, bytes)) return false;
+  charged_ = bytes;
+  return true;
+}
+
+void frame_reader::give_back() noexcept {
+  if (const auto bytes = std::exchange(charged_, 0); bytes > 0)
+    budget_->give_back(routing::inbound_use::half_frames, bytes);
+}
 
 std::size_t frame_reader::prepare(regions& out) {
   std::size_t n = 0;
@@ -45,17 +65,32 @@ std::size_t frame_reader::prepare(regions& out) {
 }
 
 std::optional<close_reason> frame_reader::consume(std::size_t bytes, std::vector<frame_ptr>& out) {
+  std::byte* at = room_begin_;
+  if (shed_left_ > 0) {
+    const auto thrown = throw_away(bytes, out);
+    at += thrown;
+    bytes -= thrown;
+  }
   if (body_.owner) {
     const auto taken = std::min<std::size_t>(bytes, body_.header.length - body_.have);
     body_.have += taken;
     bytes -= taken;
     if (body_.have == body_.header.length) {
+      give_back();
       emit(body_.header, slice{std::move(body_.owner), body_.begin, body_.have}, out);
       body_ = {};
     }
   }
   if (bytes == 0) return std::nullopt;
-  return parse(room_begin_, room_begin_ + bytes, out);
+  return parse(at, at + bytes, out);
+}
+
+// Of `bytes` that arrived, those that belong to a body without room.
+std::size_t frame_reader::throw_away(std::size_t bytes, std::vector<frame_ptr>& out) {
+  const auto thrown = std::min(bytes, shed_left_);
+  shed_left_ -= thrown;
+  if (shed_left_ == 0) emit(shed_, slice{}, out);
+  return thrown;
 }
 
 std::optional<close_reason> frame_reader::parse(std::byte* at, std::byte* end,
@@ -89,8 +124,15 @@ std::optional<close_reason> frame_reader::parse(std::byte* at, std::byte* end,
     } else if (static_cast<std::size_t>(end - at) >= h->length) {
       emit(*h, slice{arena_.chunk(), at, h->length}, out);
       at += h->length;
-    } else {
+    } else if (charge(h->length)) {
       arena_.take_until(begin_body(*h, at, end));
+      return std::nullopt;
+    } else {
+      arena_.take_until(at);  // what follows may be overwritten
+      shed_left_ = h->length - static_cast<std::size_t>(end - at);
+      shed_ = *h;
+      shed_.flags |= frame_shed;
+      shed_.length = 0;
       return std::nullopt;
     }
   }
@@ -122,6 +164,7 @@ std::byte* frame_reader::begin_body(const frame_header& h, std::byte* at, std::b
 }
 
 void frame_reader::emit(const frame_header& h, slice body, std::vector<frame_ptr>& out) {
+  ++frames_;
   auto& c = counters_.of(h.cls);
   c.received_frames.add();
   c.received_bytes.add(frame_header_bytes + h.length);

@@ -11,7 +11,9 @@
 // that had to be moved are counted. So an idle connection holds no buffer, and small frames of many
 // clients share one.
 //
-// The length of a frame is checked before anything is reserved for it.
+// The length of a frame is checked before anything is reserved for it. Where the budget of a
+// client's connection has no room for a body that is only half there, its bytes are thrown away as
+// they come, and the frame is reported without them (frame_shed): the stream goes on behind it.
 #pragma once
 
 #include <sys/uio.h>
@@ -25,6 +27,7 @@
 #include "messages/frame.hpp"
 #include "runtime/net/traffic.hpp"
 #include "runtime/routing/buffer_pool.hpp"
+#include "runtime/routing/inbound_budget.hpp"
 
 namespace blixard::net {
 
@@ -62,7 +65,15 @@ class frame_reader {
     std::size_t first_frame_max_bytes = 0;  // body of the hello
     std::size_t frame_max_bytes = 0;        // body of every other frame
   };
-  frame_reader(read_arena& arena, transport_counters& counters, bounds b) noexcept;
+  /// `budget`: what half frames are charged to; null: to nothing.
+  frame_reader(read_arena& arena, transport_counters& counters, bounds b,
+               routing::inbound_budget* budget = nullptr) noexcept;
+  ~frame_reader() { stop_charging(); }
+  frame_reader(const frame_reader&) = delete;
+  frame_reader& operator=(const frame_reader&) = delete;
+
+  /// From now on nothing is charged: the other side is no client, or gone.
+  void stop_charging() noexcept;
 
   using regions = std::array<iovec, 2>;
   /// Where the next read goes; returns how many regions are used.
@@ -73,7 +84,11 @@ class frame_reader {
   [[nodiscard]] std::optional<close_reason> consume(std::size_t bytes, std::vector<frame_ptr>& out);
 
   /// True between the first byte of a frame and its last.
-  [[nodiscard]] bool mid_frame() const noexcept { return header_have_ > 0 || body_.owner; }
+  [[nodiscard]] bool mid_frame() const noexcept {
+    return header_have_ > 0 || body_.owner || shed_left_ > 0;
+  }
+  /// Which frame of the stream that is (1: the first); 0: none.
+  [[nodiscard]] std::uint64_t half_frame() const noexcept { return mid_frame() ? frames_ + 1 : 0; }
 
   /// The first bytes were the beginning of a TLS handshake, not of a frame.
   [[nodiscard]] bool saw_tls() const noexcept { return saw_tls_; }
@@ -91,6 +106,9 @@ class frame_reader {
   [[nodiscard]] std::size_t take_header(std::span<const std::byte> bytes) noexcept;
   [[nodiscard]] std::byte* begin_body(const frame_header& h, std::byte* at, std::byte* end);
   void emit(const frame_header& h, slice body, std::vector<frame_ptr>& out);
+  [[nodiscard]] bool charge(std::size_t bytes) noexcept;
+  void give_back() noexcept;
+  [[nodiscard]] std::size_t throw_away(std::size_t bytes, std::vector<frame_ptr>& out);
 
   read_arena& arena_;
   transport_counters& counters_;
@@ -100,6 +118,11 @@ class frame_reader {
   encoded_header header_{};  // collects a header that came in parts
   std::size_t header_have_ = 0;
   partial_body body_;
+  routing::inbound_budget* budget_;
+  std::size_t charged_ = 0;    // for body_
+  frame_header shed_;          // of the body that is thrown away
+  std::size_t shed_left_ = 0;  // bytes of it that have not come yet
+  std::uint64_t frames_ = 0;   // complete ones
   std::byte* room_begin_ = nullptr;
 };
 

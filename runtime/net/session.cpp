@@ -83,6 +83,7 @@ session::session(transport::impl& t, connection_info about, std::unique_ptr<byte
 bool session::start(std::uint32_t deadline_ms) {
   heard_ns_ = transport_.shared().io.now_ns();
   if (link_ != nullptr) {
+    conn_.trust();
     auto ours = transport_.own_hello();
     ours.chan = info_.chan;
     ours.expected_node = info_.node;
@@ -201,6 +202,7 @@ void session::greet_dialler(const hello& theirs) {
   info_.chan = theirs.chan;
   info_.node = theirs.role == peer_role::peer ? theirs.node : node_id{};
   packs_ = theirs.role == peer_role::peer && theirs.packs;
+  if (theirs.role == peer_role::peer) conn_.trust();
   auto ours = transport_.own_hello();
   ours.chan = theirs.chan;
   conn_.send_hello(encode_hello(ours));
@@ -266,8 +268,20 @@ void session::ping(std::uint64_t now_ns) {
   if (conn_.send(ping_frame(request_id{now_ns}, true), ping_key)) ping_ns_ = now_ns;
 }
 
+// Half a frame takes memory and brings nothing. Counted from the tick that saw it first.
+bool session::is_too_slow(std::uint64_t now_ns) {
+  const auto half = conn_.half_frame();
+  if (half != half_frame_) {
+    half_frame_ = half;
+    half_frame_ns_ = now_ns;
+  }
+  return half != 0 && now_ns - half_frame_ns_ > transport_.config().frame_timeout_ms * ns_per_ms;
+}
+
 void session::tick(std::uint64_t now_ns) {
   if (!open()) return;
+  if (info_.role == peer_role::client && is_too_slow(now_ns))
+    return conn_.close(close_reason::frame_timeout);
   const auto& c = transport_.config();
   const std::uint64_t silence_max_ns = c.ping_timeout_ms * ns_per_ms;
   if (link_ != nullptr && link_->chan == channel::main) {

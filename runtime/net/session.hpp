@@ -92,6 +92,7 @@ class session final : public connection_owner {
   void take_pings(std::vector<frame_ptr>& frames);
   [[nodiscard]] bool unpack(std::vector<frame_ptr>& frames);
   void ping(std::uint64_t now_ns);
+  [[nodiscard]] bool is_too_slow(std::uint64_t now_ns);
   void arm_deadline(std::uint32_t ms, close_reason reason);
 
   transport::impl& transport_;
@@ -105,7 +106,9 @@ class session final : public connection_owner {
   std::uint64_t ping_ns_ = 0;   // the ping that is unanswered; 0: none
   round_trip round_trip_;
   std::uint64_t half_closed_ns_ = 0;  // when the other side stopped sending; 0: it did not
-  std::uint32_t outstanding_ = 0;     // requests of a client that have no answer yet
+  std::uint64_t half_frame_ = 0;      // as of the last tick, and since when
+  std::uint64_t half_frame_ns_ = 0;
+  std::uint32_t outstanding_ = 0;  // requests of a client that have no answer yet
   close_reason why_closed_ = close_reason::local;
   standing standing_ = standing::dialled;
   bool announced_ = false;

@@ -36,6 +36,8 @@ std::string_view to_string(close_reason r) noexcept {
       return "tls_failed";
     case close_reason::crowded_out:
       return "crowded_out";
+    case close_reason::frame_timeout:
+      return "frame_timeout";
   }
   return "unknown";
 }

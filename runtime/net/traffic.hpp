@@ -11,6 +11,10 @@
 
 namespace blixard::net {
 
+/// Flag of a frame as a handler gets it, never on the wire: there was no memory for its body, which
+/// was thrown away as it came (`length` is 0). Only requests of clients: they are to be answered.
+inline constexpr std::uint8_t frame_shed = 0x80;
+
 /// Why a connection was closed.
 enum class close_reason : std::uint8_t {
   peer_closed,        // orderly end by the other side, between two frames
@@ -29,8 +33,9 @@ enum class close_reason : std::uint8_t {
   connect_failed,     // never established
   tls_failed,         // see tls_failure
   crowded_out,        // no hello yet, and too many others came that have none either
+  frame_timeout,      // a client's frame began, and did not end in time
 };
-inline constexpr std::size_t close_reason_count = 16;
+inline constexpr std::size_t close_reason_count = 17;
 [[nodiscard]] std::string_view to_string(close_reason r) noexcept;
 
 /// Why a connection with TLS did not come about, or broke.

@@ -39,7 +39,7 @@ transport::impl::impl(loop& l, routing::buffer_pool& pool, transport_handler& ha
     : loop_(l),
       handler_(handler),
       config_(std::move(config)),
-      shared_(l, pool),
+      shared_(l, pool, config_.inbound),
       random_(config_.seed) {
   CHECK_GT(config_.frame_max_bytes, 0u);
   CHECK_GE(config_.send_queue_max_bytes, 16u);
@@ -475,6 +475,7 @@ void transport::impl::end_of_turn() noexcept {
     scratch_.clear();
     release_closed();
   }
+  shared_.turn_read_bytes = 0;
   if (stopping_ && stopped_) finish_shutdown();
 }
 

@@ -40,6 +40,7 @@
 #include "runtime/net/address.hpp"
 #include "runtime/net/traffic.hpp"
 #include "runtime/routing/buffer_pool.hpp"
+#include "runtime/routing/inbound_budget.hpp"
 
 namespace blixard::net {
 
@@ -105,6 +106,10 @@ struct transport_config {
   std::uint32_t ping_interval_ms = 1'000;
   std::uint32_t ping_timeout_ms = 5'000;  // unanswered that long: closed as unresponsive
   std::uint32_t bulk_idle_ms = 30'000;
+  std::uint32_t frame_timeout_ms = 20'000;  // for a client's frame, from its first byte to its last
+
+  // What half frames of clients are charged to; outlives the transport. Null: no bound.
+  routing::inbound_budget* inbound = nullptr;
 
   // Mutual TLS on all connections, in and out; null: on none.
   std::shared_ptr<tls_credentials> tls;

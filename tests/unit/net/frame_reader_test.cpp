@@ -203,5 +203,80 @@ TEST(frame_reader, survives_anything) {
   }
 }
 
+struct budgeted : rig {
+  routing::inbound_budget budget{100'000};  // half of it for half frames
+  frame_reader of_client{arena, counters, wide, &budget};
+  budgeted() {
+    EXPECT_FALSE(feed(of_client, client_hello(), 1000, out));
+    out.clear();
+  }
+  [[nodiscard]] std::uint64_t charged() const {
+    return budget.bytes(routing::inbound_use::half_frames).get();
+  }
+};
+
+std::string request(std::size_t size, std::uint64_t id) {
+  return wire(*make_frame(frame_kind::command, priority::normal, pattern(size), request_id{id}));
+}
+
+TEST(frame_reader, half_a_body_is_charged_in_full_until_it_is_whole) {
+  budgeted r;
+  const auto bytes = request(40'000, 1);
+  ASSERT_FALSE(feed(r.of_client, std::string_view{bytes}.substr(0, 100), 100, r.out));
+  EXPECT_EQ(r.charged(), 40'000u);
+  ASSERT_FALSE(feed(r.of_client, std::string_view{bytes}.substr(100), 4096, r.out));
+  EXPECT_EQ(r.charged(), 0u);
+  ASSERT_EQ(r.out.size(), 1u);
+  EXPECT_EQ(r.out[0]->body().text(), pattern(40'000));
+}
+
+TEST(frame_reader, a_frame_that_comes_whole_is_charged_nothing) {
+  budgeted r;
+  ASSERT_TRUE(r.budget.take(routing::inbound_use::half_frames, 50'000));
+  ASSERT_FALSE(feed(r.of_client, request(60'000, 1), 100'000, r.out));
+  EXPECT_EQ(r.out.size(), 1u);
+  EXPECT_EQ(r.charged(), 50'000u);
+}
+
+TEST(frame_reader, a_body_without_room_is_thrown_away_and_the_stream_goes_on_behind_it) {
+  for (const std::size_t most : {1u, 31u, 1000u, 70'000u}) {
+    budgeted r;
+    ASSERT_TRUE(r.budget.take(routing::inbound_use::half_frames, 50'000));
+    const auto bytes = request(10, 1) + request(60'000, 2) + request(0, 3) + request(5, 4);
+    ASSERT_FALSE(feed(r.of_client, std::string_view{bytes}.substr(0, 200), most, r.out));
+    EXPECT_EQ(r.of_client.half_frame(), 3u);
+    ASSERT_FALSE(feed(r.of_client, std::string_view{bytes}.substr(200), most, r.out));
+    ASSERT_EQ(r.out.size(), 4u) << most;
+    EXPECT_EQ(r.out[1]->header().flags, frame_shed);
+    EXPECT_EQ(r.out[1]->header().request, request_id{2});
+    EXPECT_TRUE(r.out[1]->body().empty());
+    EXPECT_EQ(r.out[3]->header().request, request_id{4});
+    if (most >= 70'000) {
+      EXPECT_EQ(r.out[3]->body().text(), pattern(5));
+    }
+    EXPECT_EQ(r.of_client.half_frame(), 0u);
+    EXPECT_EQ(r.charged(), 50'000u);
+  }
+}
+
+TEST(frame_reader, one_that_goes_or_is_no_client_gives_back_what_it_took) {
+  budgeted r;
+  {
+    frame_reader gone{r.arena, r.counters, wide, &r.budget};
+    ASSERT_FALSE(feed(gone, client_hello(), 1000, r.out));
+    ASSERT_FALSE(feed(gone, std::string_view{request(30'000, 1)}.substr(0, 100), 100, r.out));
+    EXPECT_EQ(r.charged(), 30'000u);
+  }
+  EXPECT_EQ(r.charged(), 0u);
+  ASSERT_FALSE(feed(r.of_client, std::string_view{request(30'000, 1)}.substr(0, 100), 100, r.out));
+  r.of_client.stop_charging();
+  EXPECT_EQ(r.charged(), 0u);
+  ASSERT_TRUE(r.budget.take(routing::inbound_use::half_frames, 50'000));
+  r.out.clear();
+  const auto rest = request(30'000, 1).substr(100) + request(90'000, 2);
+  ASSERT_FALSE(feed(r.of_client, rest, 5'000, r.out));
+  EXPECT_EQ(r.out.size(), 2u);
+}
+
 }  // namespace
 }  // namespace blixard::net

@@ -120,5 +120,76 @@ TEST(transport_bounds, peers_that_are_no_members_are_few_and_keep_no_member_out)
   EXPECT_EQ(a.comes_and_hears(peer_hello(200)), errc::ok) << "one of them is a member now";
 }
 
+std::string half_a_request(std::size_t size) {
+  return wire(*make_frame(frame_kind::command, priority::normal, pattern(size), request_id{1}))
+      .substr(0, size / 2);
+}
+
+TEST(transport_bounds, half_a_frame_of_a_client_has_a_deadline_and_that_of_a_peer_has_none) {
+  loop l;
+  auto c = quick_config(node_id{1});
+  c.frame_timeout_ms = 60;
+  node a{l, c};
+  stranger client{a.where}, peer{a.where}, idle{a.where};
+  peer.say(peer_hello(2) + half_a_request(1000));
+  idle.say(client_hello());
+  client.say(client_hello() + half_a_request(1000));
+  ASSERT_TRUE(run_until(l, [&] { return client.ended(); }));
+  EXPECT_EQ(a.closed(close_reason::frame_timeout), 1u);
+  run_for(l, 100 * ms);
+  EXPECT_FALSE(peer.ended());
+  EXPECT_FALSE(idle.ended());
+}
+
+TEST(transport_bounds, a_hello_in_two_parts_needs_none_of_the_memory_that_clients_share) {
+  loop l;
+  routing::inbound_budget budget{limits::MiB};
+  auto c = quick_config(node_id{1});
+  c.inbound = &budget;
+  node a{l, c};
+  ASSERT_TRUE(budget.take(routing::inbound_use::half_frames, limits::MiB / 2));
+  stranger peer{a.where};
+  const auto greeting = peer_hello(2);
+  peer.say(greeting.substr(0, greeting.size() - 3));
+  run_for(l, 20 * ms);
+  peer.say(greeting.substr(greeting.size() - 3));
+  ASSERT_TRUE(run_until(l, [&] { return answer_to(peer) != errc::not_found || peer.ended(); }));
+  EXPECT_EQ(answer_to(peer), errc::ok);
+}
+
+TEST(transport_bounds,
+     without_memory_for_half_a_frame_the_handler_is_told_so_and_peers_are_served) {
+  loop l;
+  routing::inbound_budget budget{limits::MiB};
+  auto c = quick_config(node_id{1});
+  c.inbound = &budget;
+  {
+    node a{l, c};
+    ASSERT_TRUE(budget.take(routing::inbound_use::half_frames, limits::MiB / 2));
+    stranger client{a.where}, peer{a.where};
+    client.say(client_hello());
+    peer.say(peer_hello(2));
+    ASSERT_TRUE(run_until(l, [&] { return a.seen.connected.size() == 2; }));
+    const auto bytes =
+        wire(*make_frame(frame_kind::command, priority::normal, pattern(3000), request_id{7}));
+    for (auto* s : {&client, &peer}) s->say(bytes.substr(0, 1000));
+    run_for(l, 20 * ms);
+    for (auto* s : {&client, &peer}) s->say(bytes.substr(1000));
+    ASSERT_TRUE(run_until(l, [&] { return a.seen.got.size() == 2; }));
+    for (const auto& r : a.seen.got) {
+      const bool of_client = r.from.role == peer_role::client;
+      EXPECT_EQ(r.f->header().flags, of_client ? frame_shed : 0);
+      EXPECT_EQ(r.f->header().request, request_id{7});
+      EXPECT_EQ(r.f->body().size(), of_client ? 0u : 3000u);
+    }
+    EXPECT_EQ(budget.refused(routing::inbound_use::half_frames).get(), 1u);
+    budget.give_back(routing::inbound_use::half_frames, limits::MiB / 2);
+    client.say(bytes.substr(0, 1000));
+    ASSERT_TRUE(run_until(
+        l, [&] { return budget.bytes(routing::inbound_use::half_frames).get() == 3000; }));
+  }
+  EXPECT_EQ(budget.bytes(routing::inbound_use::half_frames).get(), 0u);
+}
+
 }  // namespace
 }  // namespace blixard::net
