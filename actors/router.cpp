@@ -32,6 +32,14 @@ error make_overloaded(std::uint32_t retry_after_ms) {
   return e;
 }
 
+// The body is a slice of the chunk that the socket was read into. A small one that waits for
+// seconds must not keep the whole chunk.
+frame_ptr with_own_memory(const frame_ptr& f) {
+  const auto& body = f->body();
+  if (!body.owner() || body.size() >= body.owner()->capacity() / 4) return f;
+  return frame::make(f->header(), slice::copy_of(body.bytes()));
+}
+
 // Looks at the bytes: field 1 of pb::Answer comes first and is a small varint.
 bool says_not_leader(const frame& answer) noexcept {
   const auto bytes = answer.body().bytes();
@@ -48,7 +56,8 @@ std::uint64_t supersede_key(const peer_frame& f) noexcept {
 
 router::router(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
                net::loop* loop, net::transport* io,
-               std::function<void(const std::vector<member_address>&)> remember)
+               std::function<void(const std::vector<member_address>&)> remember,
+               routing::inbound_budget* budget)
     : hosted(config, where),
       to_(to),
       facts_(facts),
@@ -56,6 +65,7 @@ router::router(caf::actor_config& config, host* where, const links& to, shared_f
       io_(io),
       remember_(std::move(remember)),
       lanes_(lane_bounds()),
+      budget_(budget),
       forwarded_count_(facts.registry->counter<metric::router_forwarded>()),
       overloaded_count_(facts.registry->counter<metric::router_overloaded>()),
       invalid_count_(facts.registry->counter<metric::router_invalid>()) {
@@ -140,15 +150,28 @@ bool router::admit(arrival& a, priority cls) {
     expire();  // what is late gives its credit back now, not with the next tick
     credit = admission_.admit(a.connection, cls, now());
   }
-  if (credit.admitted) {
-    a.ticket = clients_.add({a.connection, h.request}, a.deadline_ns);
+  const auto bytes = a.frame->wire_size();
+  if (credit.admitted && charge(routing::inbound_use::requests, bytes)) {
+    a.ticket = clients_.add({a.connection, h.request, bytes}, a.deadline_ns);
     return true;
+  }
+  if (credit.admitted) {
+    admission_.release(a.connection, cls, now());
+    credit.retry_after_ms = 100;
   }
   overloaded_count_.add();
   if (io_ != nullptr)
     (void)io_->send(a.connection,
                     error_answer(h.request, make_overloaded(credit.retry_after_ms), facts_.self));
   return false;
+}
+
+bool router::charge(routing::inbound_use use, std::size_t bytes) noexcept {
+  return budget_ == nullptr || budget_->take(use, bytes);
+}
+
+void router::give_back(routing::inbound_use use, std::size_t bytes) noexcept {
+  if (budget_ != nullptr && bytes > 0) budget_->give_back(use, bytes);
 }
 
 void router::schedule_drain() {
@@ -283,11 +306,14 @@ bool router::leader_is_reachable() const {
 }
 
 void router::hold(const origin& from, frame_ptr frame) {
-  if (held_.size() >= held_max) {
+  // A client's is charged as long as it is open, which is longer.
+  const auto charged = from.where == origin::kind::peer ? frame->wire_size() : 0;
+  if (held_.size() >= held_max || (charged > 0 && !charge(routing::inbound_use::held, charged))) {
     overloaded_count_.add();
     refuse(from, make_overloaded(100));
     return;
   }
+  frame = with_own_memory(frame);
   const auto t = now();
   auto until = t + hold_ns;
   // Told before the client gives up, it knows that nothing was done.
@@ -295,14 +321,16 @@ void router::hold(const origin& from, frame_ptr frame) {
     const auto left = from.deadline_ns - t;
     until = std::min(until, from.deadline_ns - std::max(left / 8, std::min(left, answer_ns)));
   }
-  held_.push_back({from, std::move(frame), until});
+  held_.push_back({from, std::move(frame), until, charged});
 }
 
 void router::release_held() {
   if (held_.empty() || !leader_is_reachable()) return;
   collected out;
-  for (auto waiting = std::exchange(held_, {}); auto& h : waiting)
+  for (auto waiting = std::exchange(held_, {}); auto& h : waiting) {
+    give_back(routing::inbound_use::held, h.charged);
     dispatch_request(h.from, std::move(h.frame), out);
+  }
   hand_on(out);
 }
 
@@ -386,7 +414,9 @@ void router::reply(const origin& to, const frame_ptr& answer) {
   }
   // Whose deadline passed has been told so, and has its credit back.
   if (to.where == origin::kind::connection) {
-    if (!clients_.close(to.ticket)) return;
+    const auto asked = clients_.close(to.ticket);
+    if (!asked) return;
+    give_back(routing::inbound_use::requests, asked->bytes);
     admission_.release(to.connection, priority::normal, now());
   }
   auto frame = answer;
@@ -450,7 +480,11 @@ void router::set_members(const members_changed& change) {
 void router::closed(const connection_closed& c) {
   if (!c.peer) {
     if (admission_.outstanding(c.connection) > 0)
-      clients_.drop_if([&](const client_request& r) { return r.connection == c.connection; });
+      clients_.drop_if([&](const client_request& r) {
+        if (r.connection != c.connection) return false;
+        give_back(routing::inbound_use::requests, r.bytes);
+        return true;
+      });
     admission_.drop(c.connection, now());
     return;
   }
@@ -482,6 +516,7 @@ void router::expire() {
   const auto late = make_error(errc::timeout, "no answer before the request's deadline",
                                "a command may or may not have been applied");
   clients_.expire(t, [&](const client_request& r) {
+    give_back(routing::inbound_use::requests, r.bytes);
     admission_.release(r.connection, priority::normal, t);
     if (io_ != nullptr) (void)io_->send(r.connection, error_answer(r.request, late, facts_.self));
   });
@@ -496,6 +531,7 @@ void router::tick() {
   const auto t = now();
   std::erase_if(held_, [&](const held& h) {
     if (h.until_ns > t) return false;
+    give_back(routing::inbound_use::held, h.charged);
     refuse(h.from, make_error(errc::no_leader, "the cluster has no leader at the moment",
                               "a majority of its members must be up and connected"));
     return true;

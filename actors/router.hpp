@@ -10,13 +10,14 @@
 //
 // A node that does not lead passes a client's frame on with its body untouched, under a request id
 // of its own, and passes the answer back. While no leader is known requests are held (bounded in
-// number and time) instead of refused, since an election takes a fraction of a second; a held
-// request has gone nowhere, so that its refusal is certain.
+// number, bytes and time) instead of refused, since an election takes a fraction of a second; a
+// held request has gone nowhere, so that its refusal is certain.
 //
 // Every request of a client or of an actor of this node is open here until its answer comes or its
 // deadline does, whichever is first; then it is answered, once, and its credit comes back. Who
 // works on it may hang, or answer too late: that answer finds nobody. So the number of requests
-// that a node keeps for its askers is bounded whatever others do.
+// that a node keeps for its askers is bounded whatever others do. So are the bytes of those that
+// came from other processes: a client's are charged while it is open, a peer's while it is held.
 #pragma once
 
 #include <deque>
@@ -29,6 +30,7 @@
 #include "metrics/registry.hpp"
 #include "runtime/net/transport.hpp"
 #include "runtime/routing/admission.hpp"
+#include "runtime/routing/inbound_budget.hpp"
 #include "runtime/routing/lanes.hpp"
 #include "runtime/routing/open_requests.hpp"
 
@@ -37,10 +39,12 @@ namespace blixard::actors {
 class router final : public hosted<router_actor::base> {
  public:
   /// `io` and `loop` may be null in tests: then nothing is sent and time goes by ticks. `remember`
-  /// keeps the members' addresses for the next start of the process.
+  /// keeps the members' addresses for the next start of the process. `budget`: of what clients'
+  /// requests may hold, the transport's too; null: no bound.
   router(caf::actor_config& config, host* where, const links& to, shared_facts& facts,
          net::loop* loop, net::transport* io,
-         std::function<void(const std::vector<member_address>&)> remember);
+         std::function<void(const std::vector<member_address>&)> remember,
+         routing::inbound_budget* budget = nullptr);
 
   behavior_type make_behavior() override;
 
@@ -62,10 +66,11 @@ class router final : public hosted<router_actor::base> {
     routing::request_ticket ticket;  // of a client's request
     std::uint64_t deadline_ns = 0;   // from when it came, also if it waits in the lanes
   };
-  /// Whose credit it is.
+  /// Whose credit it is, and what it is charged with.
   struct client_request {
     connection_id connection;
     request_id request;
+    std::size_t bytes = 0;
   };
   struct local_asker {
     caf::strong_actor_ptr who;
@@ -82,6 +87,7 @@ class router final : public hosted<router_actor::base> {
     origin from;
     frame_ptr frame;
     std::uint64_t until_ns = 0;
+    std::size_t charged = 0;
   };
   /// What one drain collected for each receiver: one message each, however many frames.
   struct collected {
@@ -116,6 +122,8 @@ class router final : public hosted<router_actor::base> {
   void tick();
   void expire();
   [[nodiscard]] bool admit(arrival& a, priority cls);
+  [[nodiscard]] bool charge(routing::inbound_use use, std::size_t bytes) noexcept;
+  void give_back(routing::inbound_use use, std::size_t bytes) noexcept;
   [[nodiscard]] std::uint64_t deadline_of(const frame_header& h) const noexcept;
   void publish_links();
   [[nodiscard]] origin origin_of(const arrival& a) const;
@@ -128,6 +136,7 @@ class router final : public hosted<router_actor::base> {
   std::function<void(const std::vector<member_address>&)> remember_;
   routing::lanes<arrival> lanes_;
   routing::admission admission_;
+  routing::inbound_budget* budget_;
   routing::open_requests<client_request> clients_;  // one credit each
   routing::open_requests<local_asker> local_;
   std::uint64_t ticks_ = 0;

@@ -422,7 +422,8 @@ void node::spawn() {
   const auto applied = disk_.machine.applied_index();
   links_.router = actors::spawn_hosted<actors::router>(
       sys, *router_host_, links_, facts_, loop_.get(), io_.get(),
-      [this](const auto& members) { save_peers(config_.data_dir, members, disk_.witness); });
+      [this](const auto& members) { save_peers(config_.data_dir, members, disk_.witness); },
+      inbound_.get());
   links_.raft = actors::spawn_hosted<actors::raft_driver>(
       sys, *raft_host_, links_, facts_, loop_.get(),
       actors::raft_options{.tick_ns = config_.tick_ms * ms_ns,

@@ -21,6 +21,7 @@ class asker final : public caf::event_based_actor {
 };
 
 struct routed : surroundings {
+  routing::inbound_budget budget{64 * limits::MiB};
   std::vector<local_answer> got;
   caf::actor me;
 
@@ -29,7 +30,7 @@ struct routed : surroundings {
     to.state = system.spawn<state_stub>(seen);
     to.router = system.spawn<router>(static_cast<host*>(nullptr), to, facts,
                                      static_cast<net::loop*>(nullptr),
-                                     static_cast<net::transport*>(nullptr), nullptr);
+                                     static_cast<net::transport*>(nullptr), nullptr, &budget);
     me = system.spawn<asker>(&got);
   }
   ~routed() { caf::anon_send_exit(me, caf::exit_reason::user_shutdown); }
@@ -48,6 +49,19 @@ struct routed : surroundings {
     caf::anon_send(to.router, std::move(in));
     run();
   }
+  /// A client, or another node, sends so many commands with a value of that size.
+  void ask_with(std::size_t n, std::size_t bytes, connection_id by, node_id peer = {}) {
+    inbound in{by, peer, {}};
+    for (std::size_t i = 0; i < n; ++i) {
+      frame_header h = kv_put("a")->header();
+      h.deadline_ms = 1000;
+      h.request = request_id{i + 1};
+      in.frames.push_back(frame::make(h, slice::copy_of(std::string(bytes, 'v'))));
+    }
+    caf::anon_send(to.router, std::move(in));
+    run();
+  }
+  std::uint64_t charged(routing::inbound_use use) const { return budget.bytes(use).get(); }
   std::size_t proposed() const {
     std::size_t n = 0;
     for (const auto& p : seen.proposals_batches) n += p.list.size();
@@ -105,6 +119,76 @@ TEST(router, more_held_requests_than_the_bound_are_overloaded) {
   for (std::uint64_t i = 0; i < router::held_max + 3; ++i) r.ask(kv_put("a", request_id{i + 1}));
   EXPECT_EQ(r.got.size(), 3u);
   EXPECT_EQ(answer_in(r.got.front().frame).error(), static_cast<std::uint32_t>(errc::overloaded));
+}
+
+TEST(router, requests_of_clients_have_a_bound_in_bytes_over_all_connections) {
+  using routing::inbound_use;
+  routed r;
+  for (std::uint64_t c = 1; c <= 4; ++c) r.ask_with(20, limits::MiB, connection_id{c});
+  EXPECT_EQ(r.charged(inbound_use::requests), 63 * (limits::MiB + frame_header_bytes));
+  EXPECT_EQ(r.budget.refused(inbound_use::requests).get(), 17u);
+  // What is held meanwhile is passed on, and charged until it is answered or late.
+  r.lead();
+  EXPECT_EQ(r.proposed(), 63u);
+  EXPECT_GT(r.charged(inbound_use::requests), 0u);
+  r.tick(11);
+  EXPECT_EQ(r.charged(inbound_use::requests), 0u);
+  r.ask_with(1, limits::MiB, connection_id{5});
+  EXPECT_EQ(r.proposed(), 64u) << "who was refused at the bound lost no credit of anybody";
+}
+
+TEST(router, an_answer_and_the_end_of_a_connection_give_the_bytes_back) {
+  using routing::inbound_use;
+  routed r;
+  r.lead();
+  r.ask_with(3, 1000, connection_id{1});
+  r.ask_with(2, 1000, connection_id{2});
+  answers one;
+  const auto& first = r.seen.proposals_batches.front().list.front();
+  for (int i = 0; i < 2; ++i)  // the second time it finds nobody
+    one.list.push_back({first.from, error_answer(first.from.request,
+                                                 make_error(errc::conflict, "x"), node_id{1})});
+  caf::anon_send(r.to.router, std::move(one));
+  r.run();
+  EXPECT_EQ(r.charged(inbound_use::requests), 4 * (1000 + frame_header_bytes));
+  caf::anon_send(r.to.router, connection_closed{connection_id{1}, node_id{}});
+  r.run();
+  EXPECT_EQ(r.charged(inbound_use::requests), 2 * (1000 + frame_header_bytes));
+}
+
+TEST(router, what_peers_pass_on_is_bounded_in_bytes_while_it_waits_for_a_leader) {
+  using routing::inbound_use;
+  routed r;
+  r.ask_with(80, limits::MiB, connection_id{1}, node_id{2});
+  EXPECT_EQ(r.charged(inbound_use::held), 63 * (limits::MiB + frame_header_bytes));
+  r.lead();
+  EXPECT_EQ(r.proposed(), 63u);
+  EXPECT_EQ(r.charged(inbound_use::held), 0u);
+  r.ask_with(80, limits::MiB, connection_id{1}, node_id{2});
+  EXPECT_EQ(r.proposed(), 143u) << "where somebody leads nothing is held";
+}
+
+TEST(router, what_is_held_until_it_is_late_gives_its_bytes_back) {
+  routed r;
+  r.ask_with(5, 1000, connection_id{1}, node_id{2});
+  r.ask_with(5, 1000, connection_id{2});
+  r.tick(11);
+  EXPECT_EQ(r.charged(routing::inbound_use::held), 0u);
+  EXPECT_EQ(r.charged(routing::inbound_use::requests), 0u);
+}
+
+TEST(router, a_small_request_that_is_held_does_not_keep_the_chunk_that_it_came_in) {
+  routed r;
+  auto chunk = buffer::make(limits::MiB);
+  frame_header h = kv_put("a")->header();
+  h.deadline_ms = 1000;
+  inbound in{connection_id{1}, node_id{}, {}};
+  in.frames.push_back(frame::make(h, slice{chunk, chunk->data(), 100}));
+  caf::anon_send(r.to.router, std::move(in));
+  r.run();
+  EXPECT_TRUE(chunk->unique());
+  r.lead();
+  EXPECT_EQ(r.proposed(), 1u);
 }
 
 TEST(router, a_local_request_is_answered_at_its_deadline_and_only_then) {

@@ -79,6 +79,19 @@ TEST(wal_actor, a_full_disk_is_waited_for_and_nothing_is_acknowledged_meanwhile)
   EXPECT_EQ(n.fatal_code, 0);
 }
 
+TEST(wal_actor, a_segment_that_cannot_be_opened_is_waited_for_like_a_full_disk) {
+  wal_node n;
+  n.disk.fail_write(1, EMFILE);  // the store asks for no other file here, the error is the same
+  n.persist(1, 1);
+  n.run();
+  EXPECT_EQ(n.seen.disk_full, std::vector<bool>{true});
+  EXPECT_TRUE(n.seen.acknowledged.empty());
+  n.wait(std::chrono::milliseconds(250));
+  EXPECT_EQ(n.seen.disk_full, (std::vector<bool>{true, false}));
+  EXPECT_EQ(n.seen.acknowledged.size(), 1u);
+  EXPECT_EQ(n.fatal_code, 0);
+}
+
 TEST(wal_actor, a_snapshot_is_not_stored_before_the_entries_that_it_covers) {
   wal_node n;
   n.disk.fail_write(1, ENOSPC);
