@@ -29,7 +29,8 @@ constexpr std::size_t refusals_at_once = 64;
 constexpr std::size_t connections_per_peer_and_channel = 2;
 // Peers that are not members as far as this node knows: new ones, and those that were removed.
 constexpr std::size_t unknown_peers_max = 64;
-// A client with less than this queued is not blamed when all queues together are too long.
+// A client with less than this queued is not blamed when all queues together are too long, as long
+// as all clients may have so much.
 constexpr std::size_t blameless_queue_bytes = 1 * limits::MiB;
 
 }  // namespace
@@ -253,6 +254,13 @@ void transport::impl::pause_accepting() {
   });
 }
 
+// Beyond half of the bound for all queues, a client may have no more than its share of the other
+// half: then all of them together stay within the bound.
+std::size_t transport::impl::fair_share() const noexcept {
+  const auto clients = std::max<std::uint64_t>(1, shared_.counters.clients.get());
+  return std::min<std::size_t>(blameless_queue_bytes, config_.send_total_max_bytes / 2 / clients);
+}
+
 bool transport::impl::send(connection_id to, frame_ptr f, std::uint64_t key) {
   session* s = find(to);
   if (s == nullptr || !s->open()) {
@@ -262,8 +270,8 @@ bool transport::impl::send(connection_id to, frame_ptr f, std::uint64_t key) {
   if (s->send(f, key)) {
     std::size_t total = 0;
     for (const auto& c : counters().by_class) total += c.queued_bytes.get();
-    const bool hog = s->conn().queued_bytes() > blameless_queue_bytes;
-    if (s->info().role != peer_role::client || !hog || total <= config_.send_total_max_bytes)
+    if (s->info().role != peer_role::client || total <= config_.send_total_max_bytes / 2 ||
+        s->conn().queued_bytes() <= fair_share())
       return true;
   }
   if (s->info().role == peer_role::client) s->close(close_reason::send_queue_full);

@@ -96,7 +96,7 @@ struct transport_config {
   std::size_t frame_max_bytes = limits::frame_max_bytes;  // body; longer: connection closed
   std::size_t pack_min_bytes = 64 * limits::KiB;  // compress bodies to peers from there on; 0: none
   std::size_t send_queue_max_bytes = limits::send_queue_max_bytes;  // per connection
-  std::size_t send_total_max_bytes = 512 * limits::MiB;             // all clients' queues together
+  std::size_t send_total_max_bytes = 512 * limits::MiB;             // all queues; clients make room
   std::size_t clients_max = limits::connections_max;                // connections of clients
 
   std::uint32_t handshake_timeout_ms = 5'000;

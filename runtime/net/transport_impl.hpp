@@ -110,6 +110,7 @@ class transport::impl final : public io_handler, public turn_hook {
   void accept_waiting();
   void count_as(session& s, standing next);
   void crowd_out();
+  [[nodiscard]] std::size_t fair_share() const noexcept;
   [[nodiscard]] bool let_peer_in(const session& s, const hello& theirs);
   void pause_accepting();
 

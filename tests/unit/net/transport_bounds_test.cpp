@@ -191,5 +191,29 @@ TEST(transport_bounds,
   EXPECT_EQ(budget.bytes(routing::inbound_use::half_frames).get(), 0u);
 }
 
+TEST(transport_bounds, many_clients_that_do_not_read_stay_within_the_bound_for_all_queues) {
+  loop l;
+  auto c = quick_config(node_id{1});
+  c.send_total_max_bytes = 8 * limits::MiB;
+  node a{l, c};
+  std::vector<std::unique_ptr<stranger>> mute;
+  for (int i = 0; i < 20; ++i) {
+    mute.push_back(std::make_unique<stranger>(a.where));
+    mute.back()->say(client_hello());
+  }
+  ASSERT_TRUE(run_until(l, [&] { return a.seen.connected.size() == 20; }));
+  // None of them ever has 1 MiB waiting; together they would have 19.
+  const auto answer = make_frame(frame_kind::answer, priority::normal, pattern(50'000));
+  std::uint64_t most = 0;
+  for (int round = 0; round < 19; ++round)
+    for (const auto& client : a.seen.connected) {
+      (void)a.net.send(client.id, answer);
+      most = std::max(most, a.net.counters().of(priority::normal).queued_bytes.get());
+    }
+  EXPECT_LE(most, 8 * limits::MiB + answer->wire_size());
+  EXPECT_GT(most, 3 * limits::MiB);
+  ASSERT_TRUE(run_until(l, [&] { return a.closed(close_reason::send_queue_full) > 0; }));
+}
+
 }  // namespace
 }  // namespace blixard::net
