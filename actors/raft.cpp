@@ -102,7 +102,7 @@ raft_driver::raft_driver(caf::actor_config& config, host* where, const links& to
   metrics_.recovering.set(core_.recovering());
   metrics_.rank.set(core_config.election_rank);
   started_ns_ = net::boottime_ns();
-  for (const auto& e : disk.entries) log_bytes_.appended(e.index, e.data.size());
+  for (const auto& e : disk.entries) log_bytes_.appended(e.index, payload_bytes_.added_by(e.data));
   if (auto in = std::exchange(options_.incoming, std::nullopt)) {
     spdlog::info("{} of {} bytes of the snapshot at {} are here already", in->received,
                  in->name.total, in->name.index.value());
@@ -426,7 +426,7 @@ void raft_driver::persist(raft::output& out) {
     last_ = std::max(last_, out.snapshot->index);
   }
   if (!out.entries.empty()) last_ = out.entries.back().index;
-  for (const auto& e : out.entries) log_bytes_.appended(e.index, e.data.size());
+  for (const auto& e : out.entries) log_bytes_.appended(e.index, payload_bytes_.added_by(e.data));
   take(request.entries, out.entries);
   request.hard = out.hard ? out.hard : late_hard_;
   request.asked_ns = net::monotonic_ns();

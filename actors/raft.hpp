@@ -218,6 +218,7 @@ class raft_driver final : public hosted<raft_actor::base> {
   raft::snapshots_out snapshots_out_;
   raft::snapshots_in snapshots_in_;
   raft::log_meter log_bytes_;
+  raft::payload_meter payload_bytes_;
   std::unordered_map<node_id, std::uint64_t> active_ns_;  // on a leader: when they last answered
   bool taking_snapshot_ = false;
   std::vector<origin> snapshot_askers_;

@@ -16,10 +16,11 @@ namespace blixard::actors {
 namespace {
 // Entries kept behind a snapshot: for a follower that is only a little late, and for one that is
 // being brought up. A leader under full load writes a million in ten seconds.
-// What the log keeps in memory is bounded in any case, with a snapshot or without one.
+// What the log keeps in memory is bounded in any case, with a snapshot or without one. The least is
+// the buffer that is being filled, and one more.
 constexpr raft::log_limits log_bounds{.keep = {.always = 10'000, .most = 1'000'000},
                                       .most_bytes = 256 * limits::MiB,
-                                      .least_bytes = limits::MiB};
+                                      .least_bytes = 2 * limits::MiB};
 // A member that has not answered for so long may never be back.
 constexpr std::uint64_t silent_ns = 3'000'000'000;
 }  // namespace

@@ -153,6 +153,15 @@ void log_meter::compacted(log_index first) {
   while (marks_.size() > 1 && marks_[1].index <= first) marks_.pop_front();
 }
 
+std::uint64_t payload_meter::added_by(const slice& payload) noexcept {
+  const buffer* const owner = payload.owner().get();
+  const bool more_of_it = owner == last_ && payload.data() >= end_;
+  last_ = owner;
+  end_ = payload.data() + payload.size();
+  if (owner == nullptr) return payload.size();
+  return more_of_it ? 0 : owner->capacity();
+}
+
 log_index first_to_keep(log_index taken, std::span<const peer_status> peers,
                         const log_retention& keep) noexcept {
   const auto back = [&](std::uint64_t entries) {

@@ -160,6 +160,20 @@ class log_meter {
   std::uint64_t total_ = 0;
 };
 
+/// What the payloads of a log keep in memory. A payload is a slice, and the buffer stays whole as
+/// long as one slice of it does, whatever else was read into it. So a buffer counts in full with
+/// its first payload, and the others that follow in it count nothing.
+class payload_meter {
+ public:
+  /// Of payloads in the order in which they arrive. A buffer that comes again after another one, or
+  /// that is filled from its beginning again, counts again, which errs on the safe side.
+  [[nodiscard]] std::uint64_t added_by(const slice& payload) noexcept;
+
+ private:
+  const buffer* last_ = nullptr;  // compared only
+  const std::byte* end_ = nullptr;
+};
+
 /// How much of the log stays behind a new snapshot, in entries.
 struct log_retention {
   std::uint64_t always = 0;  // who is a little late needs no snapshot

@@ -306,5 +306,33 @@ TEST(log_meter, entries_that_take_the_place_of_others_do_not_lose_its_order) {
   EXPECT_LE(from, 1501u + 512);
 }
 
+slice part(const ref<buffer>& b, std::size_t from, std::size_t size) {
+  return {b, b->data() + from, size};
+}
+
+TEST(payload_meter, a_buffer_counts_in_full_with_its_first_payload_and_then_no_more) {
+  payload_meter m;
+  const auto a = buffer::make(1000);
+  const auto b = buffer::make(5000);
+  EXPECT_EQ(m.added_by(part(a, 0, 10)), 1000u);
+  EXPECT_EQ(m.added_by(part(a, 10, 10)), 0u);
+  EXPECT_EQ(m.added_by(part(a, 900, 100)), 0u) << "whatever lies between them";
+  EXPECT_EQ(m.added_by(part(b, 4000, 1)), 5000u);
+  EXPECT_EQ(m.added_by(part(b, 4001, 1)), 0u);
+}
+
+TEST(payload_meter, a_payload_in_a_buffer_of_its_own_counts_what_it_is) {
+  payload_meter m;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(m.added_by(slice::copy_of("twelve bytes")), 12u);
+  EXPECT_EQ(m.added_by(slice{}), 0u);
+}
+
+TEST(payload_meter, a_buffer_that_is_filled_anew_counts_anew) {
+  payload_meter m;
+  const auto a = buffer::make(1000);
+  EXPECT_EQ(m.added_by(part(a, 500, 10)), 1000u);
+  EXPECT_EQ(m.added_by(part(a, 0, 10)), 1000u);
+}
+
 }  // namespace
 }  // namespace blixard::raft
