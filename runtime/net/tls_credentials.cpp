@@ -18,6 +18,9 @@ namespace blixard::net {
 namespace {
 
 constexpr std::uint64_t look_every_ns = 1'000'000'000;
+// What was refused may be good by now, with the same bytes: a certificate that was not valid yet, a
+// file that could not be opened.
+constexpr std::uint64_t retry_every_ns = 30 * look_every_ns;
 constexpr long long file_max_bytes = 1 << 20;
 
 template <auto Free>
@@ -241,7 +244,7 @@ std::shared_ptr<ssl_ctx_st> tls_credentials::context(std::uint64_t now_ns) {
   const std::lock_guard guard(lock_);
   if (looked_ns_ == 0 || now_ns - looked_ns_ >= look_every_ns) {
     looked_ns_ = now_ns;
-    renew();
+    renew(now_ns);
   }
   return current_.context;
 }
@@ -251,17 +254,21 @@ std::int64_t tls_credentials::not_after() const {
   return current_.not_after;
 }
 
-void tls_credentials::renew() {
+void tls_credentials::renew(std::uint64_t now_ns) {
   const auto seen = look(files_);
-  if (seen == seen_) return;
+  const bool retries = refused_ns_ != 0 && now_ns - refused_ns_ >= retry_every_ns;
+  if (seen == seen_ && !retries) return;
   seen_ = seen;
   const bool is_node = identity_.as == certified::role::node;
   auto fresh = read(files_, is_node ? std::optional{identity_.node} : std::nullopt);
   if (fresh && fresh->identity != identity_)
     fresh = refuse("tls-cert: " + files_.cert + " is of " + to_string(fresh->identity) +
                    " now, not of " + to_string(identity_));
+  refused_ns_ = fresh ? 0 : now_ns;
   if (fresh) current_ = std::move(*fresh);
-  if (!on_event_) return;
+  const bool told = !fresh && retries && fresh.error().message == refusal_;
+  refusal_ = fresh ? "" : fresh.error().message;
+  if (!on_event_ || told) return;
   if (fresh)
     on_event_(true, "new TLS certificates were read from " + files_.cert);
   else

@@ -73,15 +73,17 @@ class tls_credentials {
   [[nodiscard]] static stamps look(const tls_files& files) noexcept;
   [[nodiscard]] static tl::expected<loaded, error> read(const tls_files& files,
                                                         std::optional<node_id> self);
-  void renew();
+  void renew(std::uint64_t now_ns);
 
   const tls_files files_;
   const certified identity_;
   const event_fn on_event_;
   mutable std::mutex lock_;
-  loaded current_;               // under lock_
-  stamps seen_;                  // under lock_; of what was loaded or refused last
-  std::uint64_t looked_ns_ = 0;  // under lock_
+  loaded current_;                // under lock_
+  stamps seen_;                   // under lock_; of what was loaded or refused last
+  std::uint64_t looked_ns_ = 0;   // under lock_
+  std::uint64_t refused_ns_ = 0;  // under lock_; when seen_ was refused; 0: it was not
+  std::string refusal_;           // under lock_; the last that was told
 };
 
 }  // namespace blixard::net

@@ -24,6 +24,8 @@ constexpr std::size_t half_record_bytes = tls_stream::record_max_bytes + 2 * rec
 constexpr std::size_t worth_reading_bytes = 16 * 1024;
 // More than this held means that somebody makes this side talk (key updates) and does not read.
 constexpr std::size_t held_max_bytes = 2 * tls_stream::sealed_max_bytes;
+// Each key update costs a derivation of keys. Nobody who means well sends two of them in a row.
+constexpr std::uint32_t talk_max = 32;
 static_assert(byte_stream::read_min_bytes >= half_record_bytes + worth_reading_bytes);
 
 constexpr const char* one_authority =
@@ -121,10 +123,25 @@ tls_stream::tls_stream(unique_fd fd, const tls_stream_options& options, ssl_ctx_
   CHECK(ssl_ != nullptr);
   auto* bio = memory_bio::make(*this);
   SSL_set_bio(ssl_, bio, bio);
+  SSL_set_msg_callback_arg(ssl_, this);
+  SSL_set_msg_callback(
+      ssl_, [](int write, int, int type, const void* bytes, std::size_t size, SSL*, void* self) {
+        if (write == 0 && size > 0)
+          static_cast<tls_stream*>(self)->count_talk(type, *static_cast<const std::byte*>(bytes));
+      });
   if (options_.dials)
     SSL_set_connect_state(ssl_);
   else
     SSL_set_accept_state(ssl_);
+}
+
+// Without a bound one that sends nothing but key updates, each smaller than a frame, would keep the
+// loop deriving keys for as long as it likes.
+void tls_stream::count_talk(int content_type, std::byte first) noexcept {
+  if (!ready_ || content_type != SSL3_RT_HANDSHAKE) return;
+  if (first != std::byte{SSL3_MT_KEY_UPDATE} || ++talk_ <= talk_max) return;
+  refuse(tls_failure::protocol, "it changes its keys again and again, and says nothing");
+  incoming_ = {};
 }
 
 // Closed by choice: said so, where it can be said at once. Frames that were cut are noticed by the
@@ -156,8 +173,10 @@ io_result tls_stream::read(std::span<const iovec> into) noexcept {
       break;
     }
     incoming_ = std::span{scratch_.wire}.first(static_cast<std::size_t>(n));
+    const auto before = to.left();
     open_records(to);
-    if (outcome_->problem || static_cast<std::size_t>(n) < wanted) break;
+    // What brings nothing to hand over waits for its next turn like everybody.
+    if (outcome_->problem || static_cast<std::size_t>(n) < wanted || to.left() == before) break;
   }
   const bool pushed = push();  // handshake, alerts, key updates
   if (outcome_->problem) return result(io_status::refused);
@@ -192,6 +211,7 @@ void tls_stream::open_records(cursor& to) {
     const int done = SSL_read_ex(ssl_, piece.data(), piece.size(), &n);
     if (done != 1) return note_error(done);
     to.advance(n);
+    talk_ = 0;
   }
 }
 
@@ -243,35 +263,39 @@ io_result tls_stream::write(std::span<const iovec> from) noexcept {
   cursor left{from};
   const auto all = left.left();
   bool taken = push();
-  while (taken && held() == 0 && left.left() > 0 && !outcome_->problem) {
-    seal(left);
+  bool sealed = true;
+  while (taken && sealed && held() == 0 && left.left() > 0 && !outcome_->problem) {
+    sealed = seal(left);
     taken = push();
   }
   if (!taken) take_last_words();
   if (outcome_->problem) return result(io_status::refused);
   if (!taken) return result(io_status::failed);
-  if (all > 0 && left.left() == all) return result(io_status::would_block);
+  if (all > 0 && left.left() == all)
+    return result(sealed ? io_status::would_block : io_status::needs_read);
   return result(io_status::ok, all - left.left());
 }
 
-// Up to sealed_max_bytes into records that are as full as can be.
-void tls_stream::seal(cursor& from) {
+// Up to sealed_max_bytes into records that are as full as can be. False: a message of TLS itself is
+// half here, and nothing can be sealed before the rest of it was read.
+bool tls_stream::seal(cursor& from) {
   ERR_clear_error();
   for (std::size_t sealed = 0; sealed < sealed_max_bytes && from.left() > 0;) {
-    std::span<const std::byte> record = from.piece();
-    if (record.size() < record_max_bytes && record.size() < from.left()) {
+    cursor behind = from;
+    std::span<const std::byte> record = behind.piece();
+    if (record.size() < record_max_bytes && record.size() < behind.left()) {
       std::size_t n = 0;  // gathered
-      while (n < record_max_bytes && from.left() > 0) {
-        const auto piece = from.piece();
+      while (n < record_max_bytes && behind.left() > 0) {
+        const auto piece = behind.piece();
         const auto some = std::min(piece.size(), record_max_bytes - n);
         std::memcpy(scratch_.plain.data() + n, piece.data(), some);
-        from.advance(some);
+        behind.advance(some);
         n += some;
       }
       record = std::span{scratch_.plain}.first(n);
     } else {
       record = record.first(std::min(record.size(), record_max_bytes));
-      from.advance(record.size());
+      behind.advance(record.size());
     }
     if (++records_ > options_.records_per_key) {
       records_ = 1;
@@ -279,9 +303,14 @@ void tls_stream::seal(cursor& from) {
     }
     std::size_t n = 0;
     const int done = SSL_write_ex(ssl_, record.data(), record.size(), &n);
-    if (done != 1) return note_error(done);
+    if (done != 1) {
+      note_error(done);
+      return false;
+    }
+    from = behind;
     sealed += record.size();
   }
+  return true;
 }
 
 // Sends what is sealed; what the socket does not take is held. False: the socket is broken.

@@ -97,7 +97,8 @@ class tls_stream final : public byte_stream {
   [[nodiscard]] bool shake();
   void check_identity();
   void open_records(cursor& to);
-  void seal(cursor& from);
+  [[nodiscard]] bool seal(cursor& from);
+  void count_talk(int content_type, std::byte first) noexcept;
   void note_error(int result);
   void note_verification(long code);
   void note_alert(int alert);
@@ -118,6 +119,7 @@ class tls_stream final : public byte_stream {
   std::vector<std::byte> held_;          // sealed, and not taken by the socket
   std::size_t held_sent_ = 0;
   std::uint32_t records_ = 0;  // sealed with the present key
+  std::uint32_t talk_ = 0;     // messages of TLS itself since the last that brought something
   int error_ = 0;              // errno of a send that failed
   bool heard_ = false;
   bool ready_ = false;   // both sides are verified

@@ -50,7 +50,9 @@ transport::impl::impl(loop& l, routing::buffer_pool& pool, transport_handler& ha
   tick_ = loop_.every(config_.ping_interval_ms * ns_per_ms, [this] { tick(); });
   if (!config_.tls) return;
   tls_scratch_.make();
-  auto refusal = own_hello();
+  hello refusal;  // to a stranger: nothing about the cluster
+  refusal.role = peer_role::peer;
+  refusal.node = config_.self;
   refusal.refusal = errc::unauthenticated;
   refusal.refusal_message = "node " + to_string(config_.self) +
                             " speaks TLS only: --tls-ca, --tls-cert and --tls-key are needed";

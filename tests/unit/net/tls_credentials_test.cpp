@@ -180,5 +180,28 @@ TEST(tls_credentials, bad_new_files_are_told_once_and_the_former_ones_stay) {
   EXPECT_NE(got->context(9 * s), first) << "what is right at last is taken";
 }
 
+TEST(tls_credentials, what_was_not_good_yet_is_tried_again_and_told_once) {
+  const authority ca;
+  const files f;
+  events told;
+  auto got = *tls_credentials::load(f.put(ca, ca.node(2)), node_id{2}, told.fn());
+  const auto first = got->context(1 * s);
+  const auto next = ca.node(2);
+  f.put(ca, next);
+  const auto good = next.certificate_pem();
+  const auto cert = f.write("own.pem", std::string(good.size(), '?'));
+  const auto stamp = std::filesystem::last_write_time(cert);
+  EXPECT_EQ(got->context(3 * s), first);
+  EXPECT_EQ(got->context(40 * s), first);
+  EXPECT_EQ(told.lines.size(), 1u) << "the same is not told again";
+  // As when a clock goes on: the files look the same and have become good.
+  std::ofstream{cert, std::ios::binary} << good;
+  std::filesystem::last_write_time(cert, stamp);
+  EXPECT_EQ(got->context(50 * s), first);
+  EXPECT_NE(got->context(71 * s), first);
+  ASSERT_EQ(told.lines.size(), 2u);
+  EXPECT_TRUE(told.lines[1].first) << told.lines[1].second;
+}
+
 }  // namespace
 }  // namespace blixard::net

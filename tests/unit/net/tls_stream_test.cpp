@@ -182,6 +182,48 @@ TEST(tls_stream, keys_change_under_way_and_nobody_notices) {
   EXPECT_GE(p.carried, 30U * 122 + 9 * 20);
 }
 
+/// One that has a certificate and OpenSSL, and does as it likes.
+struct raw_end {
+  raw_end(const std::shared_ptr<SSL_CTX>& context, pair_of& p)
+      : ssl(SSL_new(context.get())), other(p.b) {
+    SSL_set_fd(ssl, p.b.wire.get());
+    SSL_set_connect_state(ssl);
+    for (int i = 0; i < 10 && !other.outcome->other; ++i) {
+      (void)SSL_do_handshake(ssl);
+      (void)other.listen();
+    }
+  }
+  ~raw_end() { SSL_free(ssl); }
+  raw_end(const raw_end&) = delete;
+  raw_end& operator=(const raw_end&) = delete;
+  void change_keys(int times) const {
+    for (int i = 0; i < times; ++i) {
+      SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+      EXPECT_EQ(SSL_do_handshake(ssl), 1);
+    }
+  }
+  SSL* ssl;
+  end& other;
+};
+
+TEST(tls_stream, one_that_changes_its_keys_and_says_nothing_is_refused) {
+  const cluster c;
+  pair_of p(context_of(c.ca, &c.one), context_of(c.ca, &c.two));
+  const raw_end client(context_of(c.ca, &c.ops), p);
+  ASSERT_EQ(p.b.outcome->other, parse_identity("blixard://client/ops"));
+  for (int i = 0; i < 5; ++i) {  // between words it may
+    client.change_keys(20);
+    ASSERT_EQ(SSL_write(client.ssl, "x", 1), 1);
+    (void)p.b.listen();
+  }
+  EXPECT_EQ(p.b.heard, "xxxxx");
+  EXPECT_FALSE(p.b.outcome->problem);
+  client.change_keys(200);
+  EXPECT_EQ(p.b.listen().status, io_status::refused);
+  ASSERT_TRUE(p.b.outcome->problem);
+  EXPECT_EQ(p.b.outcome->problem->what, tls_failure::protocol);
+}
+
 TEST(tls_stream, what_the_socket_does_not_take_is_held_within_the_bound_and_leaves_first) {
   const cluster c;
   auto p = c.connected();
