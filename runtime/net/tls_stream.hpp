@@ -18,7 +18,8 @@
 //
 // Memory: scratch space is shared by all streams of a thread; a stream itself holds what the socket
 // did not take (at most sealed_max_bytes and the records' overhead) and OpenSSL's state (about
-// 40 KiB in the handshake, less when idle: buffers are let go).
+// 40 KiB in the handshake, up to 190 where the other side announces a large message; less when
+// idle: buffers are let go).
 #pragma once
 
 #include <cstdint>

@@ -191,6 +191,7 @@ class Vms(Case):
     def test_a_crash_is_noticed_and_the_vm_starts_again_after_its_back_off(self):
         cluster = self.cluster(3)
         vm = self.create(cluster, "web", "--restarts", "3", "--backoff", "2")
+        self.lives("web")  # else its first run may leave nothing to see
         os.kill(vm["pid"], signal.SIGKILL)
         crashed = self.becomes(
             cluster,
