@@ -12,7 +12,7 @@
 #include "runtime/base/endpoint.hpp"
 #include "runtime/net/tls_credentials.hpp"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
 class App;
 }
 

@@ -82,7 +82,7 @@ TEST(lanes, the_floor_holds_where_popped_items_go_back) {
       while (popped.size() < 16) popped.push_back(*l.pop());
       for (std::size_t k = 0; k < taken; ++k) ++served[static_cast<std::size_t>(popped[k].cls)];
       while (popped.size() > taken) {
-        l.restore(std::move(popped.back()));
+        l.restore(popped.back());
         popped.pop_back();
       }
     }
