@@ -67,21 +67,6 @@ class counter {
   std::size_t stride_;  // cells per slot
 };
 
-/// A count that one thread at a time writes and any thread reads; for owners that keep their own
-/// numbers (bind it with registry::bind). Alone on its cache line.
-class alignas(cache_line_bytes) single_writer_counter {
- public:
-  /// Writer only.
-  void add(std::uint64_t n = 1) noexcept { detail::add(value_, n, true); }
-  /// Any thread.
-  [[nodiscard]] std::uint64_t value() const noexcept {
-    return value_.load(std::memory_order_relaxed);
-  }
-
- private:
-  cell value_{0};
-};
-
 /// A value that goes up and down. It is set to what is true, never adjusted by differences, so that
 /// it cannot drift. Any thread may set it; the last one wins.
 class gauge {

@@ -18,22 +18,14 @@ admission::admission(const admission_config& config) : config_(config) {
 admission_result admission::admit(connection_id from, priority cls, std::uint64_t now_ns) {
   auto& c = state(cls);
   const auto class_max = config_.per_class_max[static_cast<std::size_t>(cls)];
-  if (c.outstanding >= class_max) {
-    c.counters.refused.add();
-    return {false, retry_after(c, c.outstanding)};
-  }
+  if (c.outstanding >= class_max) return {false, retry_after(c, c.outstanding)};
   auto& a = accounts_[from];
-  if (a.total >= config_.per_connection_max) {
-    c.counters.refused.add();
-    return {false, retry_after(c, a.total)};
-  }
+  if (a.total >= config_.per_connection_max) return {false, retry_after(c, a.total)};
   // The rate is measured only while there is work: a quiet hour must not look like a slow one.
   if (c.outstanding == 0) c.last_release_ns = now_ns;
   ++a.total;
   ++a.by_class[static_cast<std::size_t>(cls)];
   ++c.outstanding;
-  c.counters.admitted.add();
-  c.counters.outstanding.set(c.outstanding);
   return {true, 0};
 }
 
@@ -76,7 +68,6 @@ std::uint32_t admission::retry_after(const class_state& c, std::size_t backlog) 
 void admission::give_back(class_state& c, std::size_t n, std::uint64_t now_ns) noexcept {
   CHECK_GE(c.outstanding, n);
   c.outstanding -= n;
-  c.counters.outstanding.set(c.outstanding);
   const std::uint64_t gap = now_ns > c.last_release_ns ? (now_ns - c.last_release_ns) / n : 0;
   c.last_release_ns = now_ns;
   // Smoothed over about eight releases.

@@ -8,7 +8,7 @@
 // backlog divided by the rate at which requests of the class were finished lately.
 //
 // Pure: time comes in as nanoseconds of a monotonic clock. O(1); no allocation after the first
-// request of a connection. Owner thread only; counters are readable by any thread.
+// request of a connection. Owner thread only.
 #pragma once
 
 #include <array>
@@ -19,7 +19,6 @@
 #include "messages/frame.hpp"
 #include "messages/ids.hpp"
 #include "messages/limits.hpp"
-#include "runtime/routing/tally.hpp"
 
 namespace blixard::routing {
 
@@ -31,12 +30,6 @@ struct admission_config {
       limits::proposals_max, limits::proposals_max, limits::proposals_max, 64};
   std::uint32_t retry_after_min_ms = 5;
   std::uint32_t retry_after_max_ms = 2'000;
-};
-
-struct admission_counters {
-  tally admitted;
-  tally refused;
-  tally outstanding;
 };
 
 struct admission_result {
@@ -62,10 +55,6 @@ class admission {
   [[nodiscard]] std::size_t outstanding(priority cls) const noexcept;
   /// Connections with at least one admitted request since they came.
   [[nodiscard]] std::size_t connections() const noexcept { return accounts_.size(); }
-  /// Any thread.
-  [[nodiscard]] const admission_counters& counters(priority cls) const noexcept {
-    return classes_[static_cast<std::size_t>(cls)].counters;
-  }
 
  private:
   struct account {
@@ -76,7 +65,6 @@ class admission {
     std::size_t outstanding = 0;
     std::uint64_t last_release_ns = 0;
     std::uint64_t release_gap_ns = 0;  // smoothed time between two finished requests; 0: unknown
-    admission_counters counters;
   };
 
   [[nodiscard]] class_state& state(priority cls) noexcept {

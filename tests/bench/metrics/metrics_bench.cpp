@@ -80,16 +80,6 @@ void counter_hot(benchmark::State& state) {
 }
 BENCHMARK(counter_hot)->Threads(1)->Threads(2)->UseRealTime();
 
-void counter_single_writer(benchmark::State& state) {
-  metrics::single_writer_counter c;
-  const counted costs(state);
-  for (auto _ : state) {
-    c.add();
-    benchmark::ClobberMemory();
-  }
-}
-BENCHMARK(counter_single_writer);
-
 void histogram_kept_handle(benchmark::State& state) {
   auto& o = the_ordinary();
   const counted costs(state);

@@ -100,21 +100,6 @@ TEST(counter, is_separate_per_label_value_and_per_registry) {
   EXPECT_EQ(sample(b, "blixard_router_sent_total", "low"), 4);
 }
 
-TEST(single_writer_counter, is_read_from_another_thread) {
-  single_writer_counter c;
-  std::thread writer([&c] {
-    for (int i = 0; i < 1'000; ++i) c.add(2);
-  });
-  std::uint64_t last = 0;
-  while (last < 2'000) {
-    const auto now = c.value();
-    ASSERT_GE(now, last);
-    last = now;
-  }
-  writer.join();
-  EXPECT_EQ(c.value(), 2'000U);
-}
-
 TEST(gauge, holds_what_was_set_last) {
   registry r("test");
   const auto g = r.gauge<metric::vm_lease_remaining>();
